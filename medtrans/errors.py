@@ -1,0 +1,31 @@
+"""The one error users see: it names what is wrong, where, and what to do about it."""
+
+from __future__ import annotations
+
+import os
+
+
+class InputError(ValueError):
+    """Input that medtrans refuses, told in one line.
+
+    Args:
+        subject: the file, folder, case or option at fault, as the user knows it.
+        problem: what is wrong with it.
+        remedy: what to do about it.
+    """
+
+    def __init__(self, subject: str | os.PathLike[str], problem: str, remedy: str) -> None:
+        self.subject, self.problem, self.remedy = str(subject), problem.rstrip("."), remedy.rstrip(".")
+        super().__init__(f"{self.subject}: {self.problem}. {self.remedy}.")
+
+    def __reduce__(self):  # keeps its parts when it crosses a process boundary
+        return type(self), (self.subject, self.problem, self.remedy)
+
+
+def input_error_behind(error: BaseException | None) -> InputError | None:
+    """The :class:`InputError` that ``error`` is or was raised from, or None."""
+    while error is not None:
+        if isinstance(error, InputError):
+            return error
+        error = error.__cause__ or error.__context__
+    return None

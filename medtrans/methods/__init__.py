@@ -1,0 +1,1 @@
+"""How one batch updates a set of networks."""

@@ -1,0 +1,1 @@
+"""Image quality, 2D and 3D, with and without mask."""

@@ -1,0 +1,1 @@
+"""Scanner files in and out: find series, convert them, write them back."""

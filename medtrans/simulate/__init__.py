@@ -1,0 +1,1 @@
+"""Phantoms and physical degradations that make training data."""

@@ -1,0 +1,5 @@
+"""MONAI transforms that align, resample and scale images, and invert."""
+
+from medtrans.transforms.window import Window
+
+__all__ = ["Window"]

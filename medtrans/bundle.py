@@ -2,11 +2,131 @@
 
 from __future__ import annotations
 
+import difflib
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any
+
+from medtrans.errors import InputError, input_error_behind
+
+logger = logging.getLogger(__name__)
+
+# Ids that MONAI's bundle runner, MONAI Label and mlflow tracking read themselves, so that no config refers to them.
+READ_BY_MONAI = {"run", "training", "evaluating", "inferring", "initialize", "finalize", "imports", "train", "validate"}
+READ_BY_MONAI |= {"evaluator", "trainer", "network_def", "inferer", "dataset", "preprocessing", "postprocessing"}
+READ_BY_MONAI |= {"bundle_root", "device", "dataset_dir", "output_dir", "dataloader", "handlers", "_meta_"}
+RUN_OPTIONS = {"tracking", "meta_file", "logging_file", "workflow_type", "args_file", "run_id", "init_id", "final_id"}
+RUN_OPTIONS |= {"workflow_name", "config_file", "properties_path"}
+
+
+def _frames() -> Iterator[FrameType]:
+    """The calling functions, innermost first."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def _workflow() -> Any:
+    """The ConfigWorkflow whose config is being evaluated, or None (a plain ConfigParser, for instance)."""
+    from monai.bundle import ConfigWorkflow
+
+    for frame in _frames():
+        if isinstance(candidate := frame.f_locals.get("self"), ConfigWorkflow):
+            return candidate
+    return None
+
 
 def bundle_root(default: str = ".") -> str:
-    """Placeholder until the engine lands."""
-    return default
+    """Folder of the bundle whose config is being evaluated, whatever the working directory.
+
+    MONAI's own default, ``"."``, is the working directory: models would land wherever the command was typed.
+    """
+    workflow = _workflow()
+    if workflow is None:
+        return default
+    root = Path(workflow.config_root_path).resolve()
+    return str(root.parent if root.name == "configs" else root)
 
 
 def check_configuration() -> None:
-    """Placeholder until the engine lands."""
+    """Refuse misspelt keys, which MONAI accepts in silence, and log the settings. For a config's ``initialize``.
+
+    Checked are the command line's overrides against the ids in the config files, and the top-level keys of overlay
+    files against what the other files refer to.
+
+    Raises:
+        InputError: a key that nothing reads.
+    """
+    sys.excepthook = _told_in_one_line
+    files, overrides = _command()
+    written = [json.loads(Path(file).read_text()) for file in files if file.endswith(".json")]
+    if len(written) != len(files) or not written:
+        return  # not run by monai.bundle, or a YAML config of the user's own
+    text = json.dumps(written)
+    for file, content in list(zip(files, written, strict=True))[1:]:
+        _check_keys(content, written[0], file, text)
+    merged = {key: value for content in written for key, value in content.items()}
+    for key in overrides:
+        _check_override(key, merged, files[0])
+    if overrides:
+        logger.info("settings from the command line: %s", ", ".join(f"{k}={v!r}" for k, v in overrides.items()))
+
+
+def _command() -> tuple[list[str], dict[str, Any]]:
+    """Config files and overrides that ``monai.bundle`` was started with; empty when it was not."""
+    for frame in _frames():
+        given = frame.f_locals
+        if frame.f_code.co_name == "create_workflow" and isinstance(given.get("_args"), dict):
+            files = given.get("config_file") or []
+            options = {key: value for key, value in given["_args"].items() if key not in RUN_OPTIONS}
+            return ([files] if isinstance(files, str) else [str(file) for file in files]), options
+    return [], {}
+
+
+def _check_keys(content: dict[str, Any], base: dict[str, Any], where: str, text: str) -> None:
+    """Every top-level key of an overlay is in the base config, read by MONAI, or referred to somewhere."""
+    for key in content:
+        name = key.lstrip("+").replace("#", "::").split("::")[0]
+        known = name in base or name in READ_BY_MONAI or f"@{name}" in text or f"%{name}" in text
+        if not known:
+            raise _misspelt(where, name, list(base))
+
+
+def _check_override(key: str, config: dict[str, Any], where: str) -> None:
+    """``key``, perhaps nested, names something in ``config``; a new leaf of a component is its constructor's affair."""
+    *path, leaf = key.lstrip("+").replace("#", "::").split("::")
+    node: Any = config
+    for name in path:
+        node = _child(node, name, where)
+    if not path and leaf not in READ_BY_MONAI:
+        _child(node, leaf, where)
+
+
+def _child(node: Any, name: str, where: str) -> Any:
+    if isinstance(node, list):
+        return node[int(name)] if name.lstrip("-").isdigit() and int(name) < len(node) else None
+    if not isinstance(node, dict):
+        return None  # a reference or an expression: MONAI resolves it
+    if name not in node:
+        raise _misspelt(where, name, list(node))
+    return node[name]
+
+
+def _misspelt(where: str, name: str, known: list[str]) -> InputError:
+    close = difflib.get_close_matches(name, known, n=1)
+    remedy = f"Did you mean {close[0]!r}?" if close else f"It has: {', '.join(sorted(known))}"
+    return InputError(where, f"has no key {name!r}", remedy.rstrip("?"))
+
+
+def _told_in_one_line(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Show bad input as one line instead of a traceback through the config parser."""
+    known = input_error_behind(error)
+    if known is None:
+        sys.__excepthook__(kind, error, trace)
+    else:
+        print(f"error: {known}", file=sys.stderr)

@@ -131,7 +131,9 @@ def _case(root: Path, table: Path, row: dict[str, str]) -> Case:
     extra = {k: (root / row[k]).resolve() if row.get(k) else None for k in ("mask", "label")}
     for path in (*volumes.values(), *(path for path in extra.values() if path)):
         if not path.is_file():
-            raise InputError(path, f"is listed for case {row['case']} but does not exist", f"Restore it or edit {table}")
+            raise InputError(
+                path, f"is listed for case {row['case']} but does not exist", f"Restore it or edit {table}"
+            )
     if row["split"] not in SPLITS:
         raise InputError(where, f"has the split {row['split']!r}", f"Use one of {', '.join(SPLITS)}")
     try:
@@ -143,7 +145,9 @@ def _case(root: Path, table: Path, row: dict[str, str]) -> Case:
     unknown = sorted(set(volumes) - set(windows))
     if unknown:
         raise InputError(where, f"records no intensity window for {', '.join(unknown)}", "Prepare it again")
-    return Case(row["case"], row["subject"], row["split"], volumes, windows, extra["mask"], extra["label"], spacing, shape)
+    return Case(
+        row["case"], row["subject"], row["split"], volumes, windows, extra["mask"], extra["label"], spacing, shape
+    )
 
 
 def _check_subjects(table: Path, cases: Sequence[Case]) -> None:

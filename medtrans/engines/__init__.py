@@ -1,1 +1,17 @@
 """The training and evaluation engines and inferers: MONAI's, extended."""
+
+from medtrans.engines.checkpoints import BestModel, Checkpoints, load_network
+from medtrans.engines.csv_log import CsvLog
+from medtrans.engines.sample_pictures import SamplePictures
+from medtrans.engines.trainer import TranslationTrainer
+from medtrans.engines.training_progress import TrainingProgress
+
+__all__ = [
+    "BestModel",
+    "Checkpoints",
+    "CsvLog",
+    "SamplePictures",
+    "TrainingProgress",
+    "TranslationTrainer",
+    "load_network",
+]

@@ -61,5 +61,7 @@ class PercentileWindow:
         upper = float(np.percentile(values, self.upper))
         lower = 0.0 if self.lower is None else float(np.percentile(values, self.lower))
         if not upper > lower:
-            raise ValueError(f"the volume is constant or negative inside the mask (its window would be [{lower}, {upper}])")
+            raise ValueError(
+                f"the volume is constant or negative inside the mask (its window would be [{lower}, {upper}])"
+            )
         return Window(lower, upper, self.unit)

@@ -1,0 +1,56 @@
+"""An image as losses see it: its pixels, and what each network finds in it, computed once however many losses ask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+Extractor = Callable[[Tensor], list[Tensor]]
+
+
+class Observed:
+    """One image of a pair: the candidate (a generator's output) or the target (the truth).
+
+    What extractors find is kept, so that several loss terms share one pass, and a target that is constant over several
+    generator updates is looked at once. Features are returned in float32 whatever the autocast precision.
+
+    Args:
+        image: ``(B, C, *spatial)`` in [-1, 1].
+        source: the image it was translated from, ``(B, C', *spatial)``; conditions the discriminator.
+        mask: ``(B, 1, *spatial)``, >0 inside the body; None where there is none.
+        discriminator: called with image and source concatenated along channels; returns hidden outputs, last logits.
+        constant: look at it without gradients (a target).
+    """
+
+    def __init__(
+        self,
+        image: Tensor,
+        source: Tensor | None = None,
+        mask: Tensor | None = None,
+        discriminator: Extractor | None = None,
+        constant: bool = False,
+    ) -> None:
+        self.image, self.source, self.mask = image.float(), source, mask
+        self.discriminator, self.constant = discriminator, constant
+        self._found: dict[int, list[Tensor]] = {}
+
+    def features(self, extractor: Extractor) -> list[Tensor]:
+        """What ``extractor`` finds in the image."""
+        return self._once(extractor, lambda: self.image)
+
+    def judged(self) -> list[Tensor]:
+        """The discriminator's hidden outputs, and last its logits, for the image given its source."""
+        if self.discriminator is None:
+            raise ValueError("a loss term needs a discriminator, but the method has none")
+        return self._once(self.discriminator, self._conditioned)
+
+    def _conditioned(self) -> Tensor:
+        return self.image if self.source is None else torch.cat([self.image, self.source], dim=1)
+
+    def _once(self, extractor: Extractor, image: Callable[[], Tensor]) -> list[Tensor]:
+        if id(extractor) not in self._found:
+            with torch.set_grad_enabled(torch.is_grad_enabled() and not self.constant):
+                self._found[id(extractor)] = [feature.float() for feature in extractor(image())]
+        return self._found[id(extractor)]

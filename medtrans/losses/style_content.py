@@ -1,0 +1,79 @@
+"""Style and content losses: textures and structures as a pretrained network sees them agree with the target's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from medtrans.losses.observed import Observed
+from medtrans.losses.terms import LossTerm
+
+
+def gram_matrix(features: Tensor) -> Tensor:
+    """Correlations of feature maps over space, ``(B, d, h, w)`` -> ``(B, d, d)``, divided by h·w·d (MedGAN eq. 9)."""
+    flat = features.flatten(2)
+    with torch.autocast(features.device.type, enabled=False):  # sums over thousands of positions need float32
+        return flat @ flat.transpose(1, 2) / (flat.shape[1] * flat.shape[2])
+
+
+class _FeatureLoss(LossTerm):
+    """A weighted sum over the layers of a feature extractor."""
+
+    def __init__(self, features: nn.Module, weight: float, layers: Sequence[float]) -> None:
+        super().__init__(weight)
+        self.extractor = features
+        self.layers = tuple(float(value) for value in layers)
+
+    def prepare(self) -> None:
+        load = getattr(self.extractor, "load", None)
+        if callable(load):
+            load()
+
+    def forward(self, candidate: Observed, target: Observed) -> Tensor:
+        """The weighted sum over layers, mean over the batch; 0 for identical images."""
+        found, wanted = candidate.features(self.extractor), target.features(self.extractor)
+        if len(found) != len(self.layers):
+            raise ValueError(f"layers has {len(self.layers)} weights for {len(found)} feature maps")
+        terms = [c * self.distance(f, w.detach()) for c, f, w in zip(self.layers, found, wanted, strict=True) if c]
+        return torch.stack(terms).sum()
+
+    def distance(self, found: Tensor, wanted: Tensor) -> Tensor:
+        """Between the feature maps ``(B, d, h, w)`` of one layer; a mean over the batch."""
+        raise NotImplementedError
+
+
+class Style(_FeatureLoss):
+    """Σ_j λ_j /(4 d_j²) ‖Gr_j(G(y)) − Gr_j(x)‖²_F (MedGAN eq. 9-10).
+
+    Args:
+        features: extractor of feature maps, for instance :class:`medtrans.networks.VGG19Features`.
+        weight: factor in the generator's total (λ₂ = 1e-4 in the paper).
+        layers: λ_j; the paper takes the first and the last block.
+    """
+
+    def __init__(self, features: nn.Module, weight: float = 1.0, layers: Sequence[float] = (1, 0, 0, 0, 1)) -> None:
+        super().__init__(features, weight, layers)
+
+    def distance(self, found: Tensor, wanted: Tensor) -> Tensor:
+        """Squared Frobenius distance of the Gram matrices over 4 d²."""
+        difference = gram_matrix(found) - gram_matrix(wanted)
+        return difference.square().sum(dim=(1, 2)).mean() / (4 * found.shape[1] ** 2)
+
+
+class Content(_FeatureLoss):
+    """Σ_j λ_j /(h_j w_j d_j) ‖V_j(G(y)) − V_j(x)‖²_F (MedGAN eq. 11).
+
+    Args:
+        features: extractor of feature maps, for instance :class:`medtrans.networks.VGG19Features`.
+        weight: factor in the generator's total (λ₃ = 1e-4 in the paper).
+        layers: λ_j; the paper takes every block but the deepest.
+    """
+
+    def __init__(self, features: nn.Module, weight: float = 1.0, layers: Sequence[float] = (1, 1, 1, 1, 0)) -> None:
+        super().__init__(features, weight, layers)
+
+    def distance(self, found: Tensor, wanted: Tensor) -> Tensor:
+        """Mean squared difference of the feature maps."""
+        return (found - wanted).square().mean()

@@ -1,0 +1,95 @@
+"""Named, weighted loss terms: what a term is, and how a method adds them up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from medtrans.losses.observed import Observed
+
+
+class LossTerm(nn.Module):
+    """One term of a loss, configured by name and weight in a bundle; subclass it in a file of its own.
+
+    ``forward`` is what the generator minimises. A term that also trains the discriminator overrides
+    ``discriminator_loss``. Both return a scalar: a mean over the batch.
+
+    Args:
+        weight: factor in the generator's total; 0 leaves the term out.
+        discriminator_weight: factor in the discriminator's total.
+    """
+
+    trains_discriminator = False
+    uses_discriminator = False
+
+    def __init__(self, weight: float = 1.0, discriminator_weight: float = 1.0) -> None:
+        super().__init__()
+        self.weight, self.discriminator_weight = float(weight), float(discriminator_weight)
+
+    def prepare(self) -> None:
+        """Fail now, not in the first batch, when something the term needs is missing (weights, for instance)."""
+
+    def forward(self, candidate: Observed, target: Observed) -> Tensor:
+        """The generator's loss: how far ``candidate`` is from what it should be."""
+        raise NotImplementedError
+
+    def discriminator_loss(self, candidate: Observed, target: Observed) -> Tensor:
+        """The discriminator's loss, for terms with ``trains_discriminator``."""
+        raise NotImplementedError
+
+
+class LossTerms(nn.Module):
+    """The terms of a method by name.
+
+    Args:
+        terms: name -> term, in the order in which they are logged.
+    """
+
+    def __init__(self, terms: Mapping[str, LossTerm]) -> None:
+        super().__init__()
+        for name, term in terms.items():
+            if not isinstance(term, LossTerm):
+                raise TypeError(f"losses#{name} is {type(term).__name__}, not a LossTerm")
+        self.terms = nn.ModuleDict(terms)
+        for term in self._of_generator().values():
+            term.prepare()
+
+    def train(self, mode: bool = True) -> LossTerms:
+        """Terms stay in evaluation mode: their networks are instruments (no dropout, no running statistics)."""
+        return super().train(False)
+
+    @property
+    def train_a_discriminator(self) -> bool:
+        """Whether some term has a loss for the discriminator."""
+        return bool(self._of_discriminator())
+
+    @property
+    def use_a_discriminator(self) -> bool:
+        """Whether some active term looks at the discriminator."""
+        return self.train_a_discriminator or any(term.uses_discriminator for term in self._of_generator().values())
+
+    def _of_generator(self) -> dict[str, LossTerm]:
+        return {name: term for name, term in self._all().items() if term.weight != 0}
+
+    def _of_discriminator(self) -> dict[str, LossTerm]:
+        return {n: t for n, t in self._all().items() if t.trains_discriminator and t.discriminator_weight != 0}
+
+    def _all(self) -> dict[str, LossTerm]:
+        return cast("dict[str, LossTerm]", dict(self.terms.items()))
+
+    def generator_loss(self, candidate: Observed, target: Observed) -> tuple[Tensor, dict[str, Tensor]]:
+        """Weighted total and the unweighted value of every active term."""
+        values = {name: term(candidate, target) for name, term in self._of_generator().items()}
+        if not values:
+            raise ValueError("no loss term has a weight other than 0: there is nothing to train the generator with")
+        total = torch.stack([self._all()[name].weight * value for name, value in values.items()]).sum()
+        return total, values
+
+    def discriminator_loss(self, candidate: Observed, target: Observed) -> tuple[Tensor, dict[str, Tensor]]:
+        """Weighted total and the unweighted value of every term that trains the discriminator."""
+        values = {n: t.discriminator_loss(candidate, target) for n, t in self._of_discriminator().items()}
+        total = torch.stack([self._all()[name].discriminator_weight * value for name, value in values.items()]).sum()
+        return total, values

@@ -2,16 +2,22 @@
 
 from medtrans.engines.checkpoints import BestModel, Checkpoints, load_network
 from medtrans.engines.csv_log import CsvLog
+from medtrans.engines.inferers import WindowInferer, volumes_stay
 from medtrans.engines.sample_pictures import SamplePictures
 from medtrans.engines.trainer import TranslationTrainer
 from medtrans.engines.training_progress import TrainingProgress
+from medtrans.engines.volumes import SaveVolumed, save_volume
 
 __all__ = [
     "BestModel",
     "Checkpoints",
     "CsvLog",
     "SamplePictures",
+    "SaveVolumed",
     "TrainingProgress",
     "TranslationTrainer",
+    "WindowInferer",
     "load_network",
+    "save_volume",
+    "volumes_stay",
 ]

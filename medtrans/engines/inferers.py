@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, cast
 
 import torch
 from monai.inferers import Inferer, SliceInferer, SlidingWindowInferer
@@ -78,7 +78,7 @@ class WindowInferer(Inferer):
             raise ValueError(f"a window {self.window} cannot go over inputs of shape {tuple(inputs.shape)}")
         inputs = inputs.to("cpu", torch.float32) if dimensions == 3 else inputs.float()
         device = self.device or _device_of(network, inputs.device)
-        told = self._ticks(inputs.shape) if self.show_progress and dimensions == 3 else iter(())
+        told: Iterator[int] = self._ticks(inputs.shape) if self.show_progress and dimensions == 3 else iter(())
 
         def predict(windows: torch.Tensor) -> torch.Tensor:
             next(told, None)
@@ -87,7 +87,7 @@ class WindowInferer(Inferer):
         with torch.no_grad():
             output = self._inferer(dimensions, device)(inputs, predict)
         next(told, None)
-        return output
+        return cast(torch.Tensor, output)
 
     def _inferer(self, dimensions: int, device: torch.device | str) -> SlidingWindowInferer:
         """MONAI's inferer for inputs of this many dimensions."""
@@ -115,7 +115,7 @@ class WindowInferer(Inferer):
             count *= 1 if length <= size else math.ceil((length - size) / step) + 1
         return count
 
-    def _ticks(self, shape: Sequence[int]) -> Any:
+    def _ticks(self, shape: Sequence[int]) -> Iterator[int]:
         """An iterator that reports progress each time it is asked for the next."""
         return iter(progress(range(math.ceil(self.window_count(shape) / self.batch_size)), "translating", unit="batch"))
 

@@ -30,7 +30,9 @@ def synthetic_name(case: str, target: str) -> str:
     return name
 
 
-def save_volume(volume: np.ndarray | torch.Tensor, affine: np.ndarray, path: str | os.PathLike[str], text: str = "") -> Path:
+def save_volume(
+    volume: np.ndarray | torch.Tensor, affine: np.ndarray, path: str | os.PathLike[str], text: str = ""
+) -> Path:
     """Write one volume ``(X, Y, Z)`` as float32 NIfTI: sform and qform equal with code 1, millimetres, a new header.
 
     Args:
@@ -105,7 +107,10 @@ class SaveVolumed(MapTransform):
             affine, channels = volume.affine.cpu().numpy(), volume.as_tensor()
             item[f"{key}_paths"] = [
                 save_volume(
-                    channel, affine, self.output_dir / synthetic_name(item[self.case_key], target), f"synthetic {target}"
+                    channel,
+                    affine,
+                    self.output_dir / synthetic_name(item[self.case_key], target),
+                    f"synthetic {target}",
                 )
                 for channel, target in zip(channels, self.targets, strict=True)
             ]

@@ -1,6 +1,23 @@
 """MONAI transforms that align, resample and scale images, and invert."""
 
+from medtrans.transforms.fit_window import FitWindowd
 from medtrans.transforms.intensity import FixedWindow, PercentileWindow
+from medtrans.transforms.isotropic import Isotropic, Isotropicd
+from medtrans.transforms.read_slices import ReadSlices, ReadSlicesd, ReadVolumes, ReadVolumesd
+from medtrans.transforms.scale import RestoreByWindowd, ScaleByWindowd
 from medtrans.transforms.window import Window
 
-__all__ = ["FixedWindow", "PercentileWindow", "Window"]
+__all__ = [
+    "FitWindowd",
+    "FixedWindow",
+    "Isotropic",
+    "Isotropicd",
+    "PercentileWindow",
+    "ReadSlices",
+    "ReadSlicesd",
+    "ReadVolumes",
+    "ReadVolumesd",
+    "RestoreByWindowd",
+    "ScaleByWindowd",
+    "Window",
+]

@@ -1,0 +1,110 @@
+"""What a trained generator must know of its modalities: spacing, intensity rules, windows, units, background."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medtrans.cohorts.cases import Cases
+from medtrans.cohorts.slices import Modalities, _listed
+from medtrans.errors import InputError
+from medtrans.files import written_whole
+
+FORMAT = 1
+
+
+def describe_modalities(dataset_dir: str | os.PathLike[str], source: Modalities, target: Modalities) -> dict[str, Any]:
+    """The contract between training and inference, saved as ``models/modalities.json`` beside ``model.pt``.
+
+    With it a new scan is scaled as the training scans were, and the output gets its physical unit.
+
+    Returns:
+        JSON-ready ``{"format": 1, "spacing": [mm, mm, mm], "source": [entry, …], "target": [entry, …]}`` with an entry
+        for each channel: ``{"modality", "unit", "background": physical value of air, "intensity": the rule's
+        configuration, "window": [lower, upper, unit], the median over the training cases}``.
+
+    Raises:
+        InputError: the data set has no usable recipe.json, lacks a modality, or has no training case with it.
+    """
+    cases = Cases.read(dataset_dir)
+    recipe = _recipe(cases.root / "recipe.json")
+    return {
+        "format": FORMAT,
+        "spacing": [float(step) for step in recipe["spacing"]],
+        "source": [_entry(cases, recipe, modality) for modality in _listed(source)],
+        "target": [_entry(cases, recipe, modality) for modality in _listed(target)],
+    }
+
+
+def write_modalities(description: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
+    """Save what :func:`describe_modalities` returned."""
+    with written_whole(path) as temporary:
+        temporary.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+    return Path(path)
+
+
+def read_modalities(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read ``models/modalities.json``.
+
+    Raises:
+        InputError: there is no such file, it is not JSON, or it does not say what it must.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(path, "does not exist", "Train the bundle first: training writes it beside model.pt")
+    description = _json(path, "Train the bundle again, or restore the file")
+    entries = [*(description.get("source") or ()), *(description.get("target") or ())]
+    complete = all({"modality", "background", "intensity", "window"} <= set(entry) for entry in entries)
+    if description.get("format") != FORMAT or not entries or not complete or len(description.get("spacing", ())) != 3:
+        raise InputError(path, f"does not describe modalities in format {FORMAT}", "Train the bundle again")
+    return description
+
+
+def _json(path: Path, remedy: str) -> dict[str, Any]:
+    """The JSON object in ``path``."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(path, f"is not readable JSON ({error})", remedy) from error
+    if not isinstance(content, dict):
+        raise InputError(path, "is not a JSON object", remedy)
+    return content
+
+
+def _recipe(path: Path) -> dict[str, Any]:
+    """recipe.json, with the spacing and modalities that it must state."""
+    if not path.is_file():
+        raise InputError(path, "does not exist", "Prepare the data set with `medtrans prepare`, which writes it")
+    recipe = _json(path, "Prepare the data set again")
+    if len(recipe.get("spacing") or ()) != 3 or not isinstance(recipe.get("modalities"), dict):
+        raise InputError(path, "states no spacing or no modalities", "Prepare the data set again")
+    return recipe
+
+
+def _entry(cases: Cases, recipe: dict[str, Any], modality: str) -> dict[str, Any]:
+    """What is to be known of one modality."""
+    if modality not in cases.modalities:
+        names = ", ".join(cases.modalities) or "no modality at all"
+        raise InputError(cases.root, f"has no modality {modality!r}", f"It has {names}")
+    rule = recipe["modalities"].get(modality, {})
+    if "intensity" not in rule or "background" not in rule:
+        problem = f"states no intensity rule or no background for {modality!r}"
+        raise InputError(cases.root / "recipe.json", problem, "Prepare the data set again")
+    windows = [case.windows[modality] for case in cases.of_split("train") if modality in case.volumes]
+    if not windows:
+        raise InputError(cases.root, f"has no training case with {modality!r}", "Prepare more subjects")
+    lower = float(np.median([window.lower for window in windows]))
+    upper = float(np.median([window.upper for window in windows]))
+    unit = windows[0].unit
+    return {
+        "modality": modality,
+        "unit": unit,
+        "background": float(rule["background"]),
+        "intensity": rule["intensity"],
+        "window": [lower, upper, unit],
+    }

@@ -6,7 +6,7 @@ KEY    := $(shell sha256sum pyproject.toml | cut -c1-16)
 READY  := $(VENV)/.ready-$(KEY)
 OUT    ?= quickstart
 
-.PHONY: help install quickstart test lint docs clean
+.PHONY: help install quickstart test clean bundles
 help:            ## list the targets
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
 
@@ -28,3 +28,6 @@ test: $(READY)   ## style, types and all tests
 
 clean:           ## remove what the quickstart and the tests leave behind
 	rm -rf quickstart .pytest_cache .mypy_cache .ruff_cache
+
+bundles:         ## write every bundle's root files from its configs/
+	for bundle in bundles/*/; do cp $$bundle/configs/*.json $$bundle/configs/logging.conf $$bundle/; done

@@ -1,5 +1,6 @@
 """The training and evaluation engines and inferers: MONAI's, extended."""
 
+from medtrans.engines.batches import source_and_target
 from medtrans.engines.checkpoints import BestModel, Checkpoints, load_network
 from medtrans.engines.csv_log import CsvLog
 from medtrans.engines.inferers import WindowInferer, volumes_stay
@@ -18,6 +19,7 @@ __all__ = [
     "TranslationTrainer",
     "WindowInferer",
     "load_network",
+    "source_and_target",
     "save_volume",
     "volumes_stay",
 ]

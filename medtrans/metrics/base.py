@@ -65,9 +65,7 @@ class ImageMetric(ABC):
         return self.in_regions(prediction, reference, data_range=data_range, masks=[mask])[0]
 
     @torch.no_grad()
-    def in_regions(
-        self, prediction: Tensor, reference: Tensor, *, data_range: DataRange, masks: Masks
-    ) -> list[Tensor]:
+    def in_regions(self, prediction: Tensor, reference: Tensor, *, data_range: DataRange, masks: Masks) -> list[Tensor]:
         """As calling, for several masks (None: the whole image) at once; what they share is computed once."""
         self._check(prediction, reference, masks)
         lower, width = _interval(data_range)

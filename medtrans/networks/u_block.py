@@ -58,7 +58,7 @@ class UBlock(nn.Module):
         for level, width in enumerate(channels):
             first, innermost = level == 0, level == len(channels) - 1
             stage: list[nn.Module] = [
-                convolution(in_channels if first else channels[level - 1], width, 4, 2, 1, bias=bias or first)
+                convolution(in_channels if first else channels[level - 1], width, 4, 2, 1, bias=bias)
             ]
             if norm is not None and not (first or innermost):
                 stage.append(get_norm_layer(norm, spatial_dims, width))

@@ -21,10 +21,10 @@ URL = f"https://download.pytorch.org/models/{FILE}"
 SHA256_PREFIX = "dcbb9e9d"
 # ReLU after the first convolution of each block in torchvision's layer numbering, and its number of filters.
 LAYERS = ("features.1", "features.6", "features.11", "features.20", "features.29")
-INPUT_SCALES: dict[str, tuple[tuple[float, float, float], float]] = {
-    # mean of the red, green and blue channel on the [0, 1] scale, and what (value - mean) is multiplied with
-    "caffe": ((123.68 / 255, 116.779 / 255, 103.939 / 255), 255.0),
-    "imagenet": ((0.485, 0.456, 0.406), 1 / 0.225),
+INPUT_SCALES: dict[str, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
+    # mean and divisor of the red, green and blue channel on the [0, 1] scale
+    "caffe": ((123.68 / 255, 116.779 / 255, 103.939 / 255), (1 / 255, 1 / 255, 1 / 255)),
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
 
 
@@ -57,8 +57,10 @@ class VGG19Features(nn.Module):
             raise ValueError(f"input_scale is one of {', '.join(INPUT_SCALES)}, got {input_scale!r}")
         self.weights, self.sha256 = os.fspath(weights), sha256
         self.mean: Tensor
-        mean, self.factor = INPUT_SCALES[input_scale]
+        self.divisor: Tensor
+        mean, divisor = INPUT_SCALES[input_scale]
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("divisor", torch.tensor(divisor).view(1, 3, 1, 1), persistent=False)
         self.extractor: nn.Module | None = None
 
     def load(self) -> VGG19Features:
@@ -98,7 +100,7 @@ class VGG19Features(nn.Module):
             image = image.permute(0, 4, 1, 2, 3).flatten(0, 1)
         if image.shape[1] not in (1, 3):
             image = image.flatten(0, 1).unsqueeze(1)
-        return ((image + 1) / 2 - self.mean) * self.factor
+        return ((image + 1) / 2 - self.mean) / self.divisor
 
     def _read_into(self, network: nn.Module) -> None:
         """Load the weight file into ``network``, or say exactly what to fetch and where to put it."""

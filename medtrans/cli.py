@@ -29,6 +29,88 @@ def options(verbose: Annotated[bool, typer.Option(help="Say more while working."
         logging.getLogger(noisy).setLevel(logging.ERROR)
 
 
+@app.command()
+def phantom(
+    dataset: Annotated[Path, typer.Argument(help="Folder of the new data set.")],
+    subjects: Annotated[int, typer.Option(help="Number of heads.")],
+    modalities: Annotated[str, typer.Option(help="Any of T1,T2,PD,FLAIR,CT,PET, with commas.")] = "T1,T2",
+    spacing: Annotated[float, typer.Option(help="Voxel size in mm.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Another cohort for every seed.")] = 0,
+    lesion: Annotated[bool | None, typer.Option(help="In all heads or in none [default: in a third].")] = None,
+) -> None:
+    """Make a data set of procedural heads, different for every subject; run again to finish an interrupted one."""
+    from medtrans.cohorts import write_phantom_cohort
+
+    chosen = [modality.strip() for modality in modalities.split(",") if modality.strip()]
+    cohort = write_phantom_cohort(dataset, subjects, chosen, spacing, seed, lesion)
+    typer.echo(f"{len(cohort)} cases in {cohort.root / 'cases.csv'}")
+
+
+@app.command()
+def prepare(
+    recipe: Annotated[Path, typer.Argument(help="A recipe, such as data_prep/t1_to_t2.json.")],
+    source: Annotated[Path, typer.Option("--input", help="Output of `medtrans convert`, or a folder of NIfTI files.")],
+    dataset: Annotated[Path, typer.Option("--output", help="Folder of the data set.")],
+    workers: Annotated[int | None, typer.Option(min=1, help="Local processes [default: one a core].")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="Dask scheduler, tcp://host:8786.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="In place of the recipe's.")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, such as size#0=192; repeatable.")] = None,
+) -> None:
+    """Align, resample, mask and split volumes by a recipe; run again to finish an interrupted run."""
+    from medtrans.cohorts.prepare import prepare as run_recipe
+    from medtrans.cohorts.prepare import summary
+    from medtrans.cohorts.recipe_file import override
+
+    overrides = dict(override(text) for text in settings or [])
+    table = run_recipe(recipe, source, dataset, overrides, seed, workers, scheduler)
+    typer.echo(summary(table, dataset))
+    if (table["status"] == "failed").any():
+        raise typer.Exit(1)
+
+
+@app.command()
+def evaluate(
+    predictions: Annotated[Path, typer.Argument(help="Folder of synthetic volumes (NIfTI), in the target's unit.")],
+    references: Annotated[Path, typer.Argument(help="Data set (cases.csv), or folder of real target volumes.")],
+    output: Annotated[Path, typer.Option(help="Folder for the tables, pictures and report.html.")],
+    target: Annotated[str | None, typer.Option(help="Data set: modality that was synthesised.")] = None,
+    source: Annotated[str | None, typer.Option(help="Data set: modality it was made from, compared too.")] = None,
+    split: Annotated[str, typer.Option(help="Data set: train, validation, test or all.")] = "test",
+    source_dir: Annotated[Path | None, typer.Option(help="Folders: untranslated source volumes.")] = None,
+    mask_dir: Annotated[Path | None, typer.Option(help="Folders: body masks.")] = None,
+    data_range: Annotated[tuple[float, float] | None, typer.Option(help="Window in the target's unit.")] = None,
+    source_range: Annotated[tuple[float, float] | None, typer.Option(help="Folders: the source's window.")] = None,
+    unit: Annotated[str, typer.Option(help="Folders: the target's unit, such as HU.")] = "",
+    metrics: Annotated[str | None, typer.Option(help="Names with commas [default: all of the papers].")] = None,
+    lpips_weights: Annotated[Path | None, typer.Option(help="File of the AlexNet weights for LPIPS.")] = None,
+    workers: Annotated[int, typer.Option(help="Cases measured at the same time.", min=1)] = 1,
+) -> None:
+    """Compare synthetic volumes with the real ones: metrics.csv, summary.md, pictures, report.html."""
+    from medtrans.cohorts import Cases
+    from medtrans.metrics import create
+    from medtrans.reports.evaluation import evaluate as evaluate_all
+
+    chosen = create(metrics.split(",") if metrics else None, {"lpips": {"weights": lpips_weights}})
+    result = evaluate_all(
+        predictions,
+        Cases.read(references).of_split(split) if (references / "cases.csv").is_file() else references,
+        output,
+        target=target,
+        source=source,
+        sources=source_dir,
+        masks=mask_dir,
+        data_range=data_range,
+        source_range=source_range,
+        unit=unit,
+        metrics=chosen,
+        workers=workers,
+    )
+    typer.echo(result.text)
+    typer.echo(f"Report: {result.folder / 'report.html'}")
+    if result.failed:
+        raise typer.Exit(1)
+
+
 def main() -> None:
     """Run the command; bad input ends it with one line and exit code 2, failed cases with exit code 1."""
     try:

@@ -3,6 +3,9 @@
 from medtrans.cohorts.cases import SPLITS, Case, Cases
 from medtrans.cohorts.epochs import EpochDataset, EpochSampler
 from medtrans.cohorts.modalities import describe_modalities, read_modalities, write_modalities
+from medtrans.cohorts.phantom import default_phantom_dataset, write_phantom_cohort
+from medtrans.cohorts.prepare import prepare
+from medtrans.cohorts.recipe import Recipe
 from medtrans.cohorts.slices import slice_items, volume_items
 
 __all__ = [
@@ -11,9 +14,13 @@ __all__ = [
     "Cases",
     "EpochDataset",
     "EpochSampler",
+    "Recipe",
+    "default_phantom_dataset",
     "describe_modalities",
+    "prepare",
     "read_modalities",
     "slice_items",
     "volume_items",
     "write_modalities",
+    "write_phantom_cohort",
 ]

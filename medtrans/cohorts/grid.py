@@ -75,7 +75,9 @@ def target_grid(
             f"do not overlap from {AXES[axis]} ({_extents(bounds, int(axis))})",
             'Choose other series, or set "registration": {"rigid": true} in the recipe',
         )
-    shape = np.array([wanted or int(np.floor(n + 1e-3)) for wanted, n in zip(size, (upper - lower) / steps, strict=True)])
+    shape = np.array(
+        [wanted or int(np.floor(n + 1e-3)) for wanted, n in zip(size, (upper - lower) / steps, strict=True)]
+    )
     middle = np.where([wanted is None for wanted in size], (lower + upper) / 2, centre)
     start = middle - (shape - 1) * steps / 2
     lattice = _lattice(reference, steps)

@@ -15,7 +15,7 @@ CUBIC_NEEDS = 4  # voxels along every axis, below which the B-spline prefilter i
 Clamp = tuple[float | None, float | None]
 
 
-def antialias_sigma(affine: np.ndarray, steps: Sequence[float]) -> np.ndarray:
+def antialias_sigma(affine: np.ndarray, steps: Sequence[float] | np.ndarray) -> np.ndarray:
     """Gaussian sigma in source voxels along each source axis, 0 where the step does not grow.
 
     ``sigma = 0.5 * sqrt((t / s)^2 - 1)`` for a source step ``s`` and a target step ``t`` along that source axis; for

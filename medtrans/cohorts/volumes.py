@@ -8,6 +8,7 @@ import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import nibabel
 import numpy as np
@@ -65,10 +66,12 @@ def read_volume(path: str | os.PathLike[str], replace_not_finite: float | None =
             is singular.
     """
     try:
-        image = nibabel.load(path)
+        image = cast(nibabel.spatialimages.SpatialImage, nibabel.load(path))
         stored = np.asanyarray(image.dataobj)
     except (OSError, EOFError, ValueError, zlib.error, ImageFileError, HeaderDataError) as error:
-        raise InputError(path, f"cannot be read as NIfTI ({error})", "Convert it again with `medtrans convert`") from error
+        raise InputError(
+            path, f"cannot be read as NIfTI ({error})", "Convert it again with `medtrans convert`"
+        ) from error
     if stored.dtype.fields is not None or np.iscomplexobj(stored):
         raise InputError(path, "holds colours or complex numbers", "Give the volume of one real-valued quantity")
     while stored.ndim > 3 and stored.shape[-1] == 1:
@@ -98,7 +101,7 @@ def _finite(path: str | os.PathLike[str], values: np.ndarray, replacement: float
     return values
 
 
-def _warn_of_doubtful_geometry(path: str | os.PathLike[str], image: nibabel.Nifti1Image) -> None:
+def _warn_of_doubtful_geometry(path: str | os.PathLike[str], image: nibabel.spatialimages.SpatialImage) -> None:
     """Say when the header does not tell, or tells twice, where the volume lies."""
     header = image.header
     if not isinstance(header, nibabel.Nifti1Header):

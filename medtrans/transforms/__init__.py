@@ -1,5 +1,6 @@
 """MONAI transforms that align, resample and scale images, and invert."""
 
+from medtrans.transforms.body_mask import BodyMask, BodyMaskd, body_mask
 from medtrans.transforms.fit_window import FitWindowd
 from medtrans.transforms.intensity import FixedWindow, PercentileWindow
 from medtrans.transforms.isotropic import Isotropic, Isotropicd
@@ -8,6 +9,8 @@ from medtrans.transforms.scale import RestoreByWindowd, ScaleByWindowd
 from medtrans.transforms.window import Window
 
 __all__ = [
+    "BodyMask",
+    "BodyMaskd",
     "FitWindowd",
     "FixedWindow",
     "Isotropic",
@@ -20,4 +23,5 @@ __all__ = [
     "RestoreByWindowd",
     "ScaleByWindowd",
     "Window",
+    "body_mask",
 ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from medtrans.transforms.body_mask import body_mask
 from medtrans.transforms.window import Window
 
 
@@ -16,6 +17,17 @@ def _finite(volume: np.ndarray | torch.Tensor, mask: np.ndarray | torch.Tensor |
     if mask is not None and np.any(chosen := np.asarray(mask) > 0):
         values = values[chosen]
     return values[np.isfinite(values)]
+
+
+def _body(volume: np.ndarray | torch.Tensor, kind: str) -> np.ndarray:
+    """The body mask of a volume of shape ``([1, ]X, Y[, Z])``, where NaN counts as the lowest value."""
+    values = np.asarray(volume)
+    finite = np.isfinite(values)
+    if not finite.any():
+        return np.zeros(values.shape, np.uint8)
+    values = np.where(finite, values, values[finite].min())
+    spatial = values[0] if values.ndim > 2 and values.shape[0] == 1 else values
+    return body_mask(spatial, kind).reshape(values.shape)
 
 
 @dataclass(frozen=True)
@@ -39,22 +51,27 @@ class PercentileWindow:
         upper: percentile of the values inside the mask that maps to +1, in (0, 100].
         lower: percentile that maps to -1; None takes 0, the value of air in magnitude images.
         unit: physical unit, empty for arbitrary MR units.
+        body: ``"CT"``, ``"MR"`` or ``"PET"``: when no mask is given, one is made by :func:`body_mask` for this kind, so
+            that a new scan is scaled as the training scans were; None takes every voxel then.
     """
 
     upper: float = 99.5
     lower: float | None = None
     unit: str = ""
+    body: str | None = None
 
     def __call__(self, volume: np.ndarray | torch.Tensor, mask: np.ndarray | torch.Tensor | None = None) -> Window:
         """The window of one volume.
 
         Args:
             volume: values of any shape.
-            mask: same shape, >0 inside the body; None or empty takes every voxel.
+            mask: same shape, >0 inside the body; None takes ``body``'s; empty takes every voxel.
 
         Raises:
             ValueError: the volume has no finite value, or is constant.
         """
+        if mask is None and self.body is not None:
+            mask = _body(volume, self.body)
         values = _finite(volume, mask)
         if values.size == 0:
             raise ValueError("the volume has no finite value")

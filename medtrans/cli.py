@@ -30,6 +30,28 @@ def options(verbose: Annotated[bool, typer.Option(help="Say more while working."
 
 
 @app.command()
+def convert(
+    export: Annotated[Path, typer.Argument(help="Folder of scanner files, in any layout, under any names.")],
+    output: Annotated[Path, typer.Argument(help="Folder for the volumes and series.csv.")],
+    pet_unit: Annotated[str, typer.Option(help="suv (where the tags allow it) or bqml.")] = "suv",
+    keep_ids: Annotated[bool, typer.Option(help="Name folders by patient and study IDs, not pseudonyms.")] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="Series at a time [default: one a core].")] = None,
+) -> None:
+    """Convert DICOM (and NIfTI, MHA, NRRD) to one NIfTI and sidecar a volume; run again to add what is new."""
+    from medtrans.scans import convert_export
+
+    table = convert_export(export, output, workers=workers, pet_unit=pet_unit, keep_ids=keep_ids)
+    count = table["status"].value_counts()
+    for row in table[table["status"] == "failed"].itertuples():
+        name = "/".join(part for part in (row.patient, row.study, row.series) if part) or "unnamed"
+        typer.echo(f"failed: {name} ({row.files} files): {row.reason}", err=True)
+    told = ", ".join(f"{count.get(status, 0)} {status}" for status in ("converted", "skipped", "failed"))
+    typer.echo(f"{table['files'].sum()} files: {told}; see {output / 'series.csv'}")
+    if count.get("failed", 0):
+        raise typer.Exit(1)
+
+
+@app.command()
 def phantom(
     dataset: Annotated[Path, typer.Argument(help="Folder of the new data set.")],
     subjects: Annotated[int, typer.Option(help="Number of heads.")],

@@ -1,1 +1,6 @@
 """Scanner files in and out: find series, convert them, write them back."""
+
+from medtrans.scans.convert import convert_export, read_series
+from medtrans.scans.volume import Volume
+
+__all__ = ["Volume", "convert_export", "read_series"]

@@ -1,0 +1,190 @@
+"""What one DICOM file says about its image planes, read without pixel data."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.uid import UID
+
+from medtrans.scans.enhanced import FUNCTIONAL_GROUPS, enhanced_frames
+from medtrans.scans.frames import Frame
+from medtrans.scans.mosaic import is_mosaic, mosaic_frames
+
+TAGS = (
+    "SpecificCharacterSet", "ImageType", "SOPClassUID", "SOPInstanceUID", "Modality", "Manufacturer",
+    "ManufacturerModelName", "SeriesDescription", "ProtocolName", "TimezoneOffsetFromUTC",
+    "StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate",
+    "SeriesTime", "AcquisitionTime", "ContentTime", "AcquisitionDateTime",
+    "PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate", "PatientWeight",
+    "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "InstanceNumber", "AcquisitionNumber",
+    "FrameOfReferenceUID", "TemporalPositionIdentifier", "TriggerTime", "FrameReferenceTime", "ActualFrameDuration",
+    "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness", "SpacingBetweenSlices",
+    "GantryDetectorTilt", "PatientPosition",
+    "EchoTime", "EchoNumbers", "RepetitionTime", "InversionTime", "FlipAngle", "MagneticFieldStrength",
+    "ComplexImageComponent", "DiffusionBValue", "DiffusionGradientOrientation", "ConvolutionKernel", "FilterType",
+    "SamplesPerPixel", "PhotometricInterpretation", "Rows", "Columns", "NumberOfFrames", "BitsAllocated",
+    "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit",
+    "RescaleSlope", "RescaleIntercept", "RescaleType",
+    "Units", "SUVType", "DecayCorrection", "CorrectedImage",
+)  # fmt: skip
+RADIOPHARMACEUTICAL = (
+    "RadiopharmaceuticalStartTime", "RadiopharmaceuticalStartDateTime", "RadionuclideTotalDose", "RadionuclideHalfLife",
+)  # fmt: skip
+LISTS = {"ImageType", "FrameType", "CorrectedImage"}  # always tuples, also with one entry
+GE_CREATOR, GE_COMPONENT = 0x00430010, 0x0043102F  # 0 magnitude, 1 phase, 2 real, 3 imaginary
+PHILIPS_CREATOR, PHILIPS_SUV, PHILIPS_BQML = 0x70530010, 0x70531000, 0x70531009
+PRIVATE_TAGS = (GE_CREATOR, GE_COMPONENT, PHILIPS_CREATOR, PHILIPS_SUV, PHILIPS_BQML)
+GROUPED = ("RadiopharmaceuticalInformationSequence", "ModalityLUTSequence", *FUNCTIONAL_GROUPS)
+
+MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
+SECONDARY_CAPTURE = re.compile(r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.7(\.\d+)?$")
+OTHER_OBJECTS = {"RTDOSE": "radiotherapy dose grid", "SEG": "segmentation object", "RTSEGANN": "segmentation object"}
+VOLUME_MODALITIES = {"CT", "MR", "PT"}
+
+
+@dataclass(slots=True)
+class ScanFile:
+    """One file of an export.
+
+    Attributes:
+        path: where it lies.
+        format: ``dicom``, ``nifti``, ``itk`` (MetaImage, NRRD) or empty when it is no scan.
+        tags: DICOM keyword -> plain Python value, for the tags present.
+        frames: its image planes; empty when it has none.
+        problem: why it has none, empty otherwise.
+        failed: whether ``problem`` is a fault of something that should have been readable.
+        tiles: tiles across a Siemens mosaic, 1 otherwise.
+    """
+
+    path: Path
+    format: str = ""
+    tags: dict[str, Any] = field(default_factory=dict)
+    frames: list[Frame] = field(default_factory=list)
+    problem: str = ""
+    failed: bool = False
+    tiles: int = 1
+
+
+def plain(value: Any) -> Any:
+    """A pydicom value as str, float, int or tuple of these; None where it is empty or not to be understood."""
+    if value is None or value == "":
+        return None
+    if isinstance(value, (str, pydicom.valuerep.PersonName)):
+        return str(value).strip() or None
+    if isinstance(value, (bytes, Dataset)):
+        return None
+    if isinstance(value, bool | int):
+        return int(value)
+    if isinstance(value, float) or hasattr(value, "as_integer_ratio"):
+        return float(value)
+    try:
+        return tuple(plain(item) for item in value)
+    except TypeError:
+        return None
+
+
+def tag_values(dataset: Dataset, keywords: tuple[str, ...]) -> dict[str, Any]:
+    """The tags present, as plain values; a value that breaks its own type counts as absent."""
+    values: dict[str, Any] = {}
+    for keyword in keywords:
+        try:
+            value = plain(dataset.get(keyword))
+        except (ValueError, TypeError, OverflowError):
+            continue
+        if value is not None:
+            values[keyword] = (value,) if keyword in LISTS and not isinstance(value, tuple) else value
+    return values
+
+
+def private_values(dataset: Dataset) -> dict[str, Any]:
+    """GE's complex component and Philips' PET factors, where their private creators are."""
+    wanted = ((GE_CREATOR, "GEMS_PARM_01", GE_COMPONENT, "GEComponent"),
+              (PHILIPS_CREATOR, "Philips PET Private Group", PHILIPS_SUV, "PhilipsSUVFactor"),
+              (PHILIPS_CREATOR, "Philips PET Private Group", PHILIPS_BQML, "PhilipsBqmlFactor"))  # fmt: skip
+    values: dict[str, float | None] = {}
+    for creator, name, tag, keyword in wanted:
+        if creator in dataset and tag in dataset and str(dataset[creator].value).strip() == name:
+            try:
+                values[keyword] = float(plain(dataset[tag].value))
+            except (TypeError, ValueError):  # implicit VR: the value stays bytes
+                values[keyword] = _from_bytes(dataset[tag].value)
+    return {keyword: value for keyword, value in values.items() if value is not None}
+
+
+def _from_bytes(value: Any) -> float | None:
+    """A private decimal string, or short, that came without its VR."""
+    if not isinstance(value, bytes):
+        return None
+    try:
+        return float(value.decode("ascii").strip("\0 "))
+    except ValueError:
+        return float(int.from_bytes(value, "little")) if len(value) == 2 else None
+
+
+def why_no_image(tags: dict[str, Any], sop_class: str) -> str:
+    """Why a readable DICOM file holds no image to convert, empty when it does."""
+    modality = tags.get("Modality", "")
+    if sop_class == MEDIA_DIRECTORY:
+        return "DICOM directory"
+    if not tags.get("Rows") or not tags.get("Columns"):
+        if not sop_class:
+            return "DICOM file without a data set"
+        return f"{UID(sop_class).name if UID(sop_class).is_private is False else 'private object'}: no pixel data"
+    if modality in OTHER_OBJECTS:
+        return f"{OTHER_OBJECTS[modality]}: not an image of the scanner"
+    if SECONDARY_CAPTURE.match(sop_class):
+        return "secondary capture (screenshot or report)"
+    photometric = tags.get("PhotometricInterpretation", "MONOCHROME2")
+    if tags.get("SamplesPerPixel", 1) != 1 or not photometric.startswith("MONOCHROME"):
+        return f"colour picture ({photometric}): holds no physical values"
+    return ""
+
+
+def read_dicom(path: Path) -> ScanFile:
+    """Read the header of a DICOM file, with or without preamble; never raises for a bad file."""
+    file = ScanFile(path, "dicom")
+    try:
+        wanted: list[Any] = [*TAGS, *PRIVATE_TAGS, *GROUPED]
+        dataset = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=wanted)
+        file.tags = tag_values(dataset, TAGS) | private_values(dataset)
+        drugs = dataset.get("RadiopharmaceuticalInformationSequence") or []
+        file.tags["Radiopharmaceutical"] = tuple(tag_values(drug, RADIOPHARMACEUTICAL) for drug in drugs)
+        file.tags["TransferSyntax"] = str(dataset.file_meta.get("TransferSyntaxUID", ""))
+        sop_class = str(file.tags.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID", ""))
+        file.problem = why_no_image(file.tags, sop_class)
+        if not file.problem:
+            _find_frames(file, dataset)
+    except Exception as error:  # pydicom raises many kinds on damaged files
+        file.problem, file.failed = f"damaged DICOM header ({type(error).__name__})", True
+        file.frames = []
+    return file
+
+
+def _find_frames(file: ScanFile, dataset: Dataset) -> None:
+    """Fill ``file.frames``, or say why there are none."""
+    tags = file.tags
+    if not tags.get("SeriesInstanceUID"):
+        file.problem, file.failed = "no SeriesInstanceUID", True
+    elif dataset.get("ModalityLUTSequence"):
+        file.problem, file.failed = "values need a Modality LUT Sequence, which is not supported", True
+    elif dataset.get("PerFrameFunctionalGroupsSequence"):
+        file.frames = enhanced_frames(file, dataset)
+    elif is_mosaic(tags):
+        file.frames, file.tiles, file.problem = mosaic_frames(file)
+        file.failed = bool(file.problem)
+    elif int(tags.get("NumberOfFrames", 1)) > 1:
+        file.problem = "several frames without geometry for each"
+        file.failed = tags.get("Modality") in VOLUME_MODALITIES
+    else:
+        file.frames = [Frame.of_tags(file, 0, tags)]
+    if file.frames and any(not frame.has_geometry for frame in file.frames):
+        file.frames = []
+        wanted = tags.get("Modality") in VOLUME_MODALITIES
+        file.problem = "no ImagePositionPatient, ImageOrientationPatient or PixelSpacing"
+        file.problem += "" if wanted else ": a projection or picture, not a plane in the patient"
+        file.failed = wanted and "LOCALIZER" not in tags.get("ImageType", ())

@@ -1,0 +1,83 @@
+"""A volume with its affine and what is known about it, and how it is written: NIfTI and a JSON sidecar."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+
+from medtrans.files import written_whole
+from medtrans.scans.frames import Frame
+from medtrans.scans.geometry import SHEARED, largest_distance
+
+
+@dataclass
+class Volume:
+    """An image in physical units.
+
+    Attributes:
+        array: float32, (X, Y, Z) or (X, Y, Z, T), axes in RAS order.
+        affine: voxel index to RAS mm, 4x4; its axes may be oblique, and sheared for a tilted gantry.
+        metadata: what the sidecar says: modality, unit, rescale convention, warnings, ... Free of patient data as far
+            as the free text of SeriesDescription is.
+        frames: ``frames[t][k]``, the DICOM frames in stacking order; empty when the source is no DICOM.
+        stack_affine: (column, row, plane, 1) of ``frames`` to RAS mm, to find a plane in ``array`` again.
+    """
+
+    array: np.ndarray
+    affine: np.ndarray
+    metadata: dict[str, Any]
+    frames: list[list[Frame]] = field(default_factory=list, repr=False)
+    stack_affine: np.ndarray | None = field(default=None, repr=False)
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Distance between voxels along each axis, mm."""
+        sizes = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return float(sizes[0]), float(sizes[1]), float(sizes[2])
+
+
+def exactly_int16(array: np.ndarray) -> bool:
+    """Whether every value is an integer that int16 holds."""
+    if array.min() < -32768 or array.max() > 32767:
+        return False
+    return bool(np.array_equal(array, np.rint(array)))
+
+
+def nifti_image(volume: Volume) -> nib.Nifti1Image:
+    """The volume as NIfTI: int16 where that loses nothing, else float32; sform = qform, code 1, mm.
+
+    A qform cannot hold a shear, so for a sheared volume it stays unset (code 0): software then uses the sform or
+    refuses, instead of reading a straight stack that is none.
+    """
+    array = volume.array.astype(np.int16 if exactly_int16(volume.array) else np.float32)
+    image = nib.Nifti1Image(array, volume.affine)
+    image.set_sform(volume.affine, code=1)
+    image.set_qform(volume.affine, code=1)
+    if largest_distance(image.get_qform(), volume.affine, array.shape) > SHEARED:
+        image.set_qform(None, code=0)
+    image.header.set_xyzt_units("mm", "sec")
+    if array.ndim == 4:
+        image.header["pixdim"][4] = volume.metadata.get("time_step_s") or 0.0
+    return image
+
+
+def write_volume(volume: Volume, path: Path) -> None:
+    """Write ``path`` (.nii or .nii.gz), then its sidecar, which marks it complete.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    with written_whole(path) as temporary:
+        nib.save(nifti_image(volume), temporary)
+    with written_whole(sidecar_path(path)) as temporary:
+        temporary.write_text(json.dumps(volume.metadata, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def sidecar_path(path: Path) -> Path:
+    """``x.json`` for ``x.nii.gz`` or ``x.nii``."""
+    return path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + ".json")

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from medtrans.networks.norms import INSTANCE, Norm
 from medtrans.networks.padding import crop_to, pad_to_multiple
-from medtrans.networks.u_block import INSTANCE, MEDGAN_CHANNELS, UBlock
+from medtrans.networks.u_block import MEDGAN_CHANNELS, UBlock
 
 
 class CasNet(nn.Module):
@@ -37,7 +38,7 @@ class CasNet(nn.Module):
         out_channels: int,
         blocks: int = 6,
         channels: Sequence[int] = MEDGAN_CHANNELS,
-        norm: str | tuple | None = INSTANCE,
+        norm: Norm = INSTANCE,
         dropout: float = 0.0,
         intermediate_activation: str | None = "tanh",
         checkpointing: bool = False,

@@ -6,7 +6,7 @@ from monai.networks.nets import PatchDiscriminator as MonaiPatchDiscriminator
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from medtrans.networks.u_block import INSTANCE
+from medtrans.networks.norms import INSTANCE, Norm, has_offset
 
 
 class PatchDiscriminator(MonaiPatchDiscriminator):
@@ -32,7 +32,7 @@ class PatchDiscriminator(MonaiPatchDiscriminator):
         in_channels: int,
         channels: int = 64,
         layers: int = 1,
-        norm: str | tuple | None = INSTANCE,
+        norm: Norm = INSTANCE,
         spectral: bool = False,
     ) -> None:
         super().__init__(
@@ -41,7 +41,7 @@ class PatchDiscriminator(MonaiPatchDiscriminator):
             in_channels=in_channels,
             num_layers_d=layers,
             norm=norm,  # type: ignore[arg-type]  # None is "no norm" in MONAI's Convolution
-            bias="batch" not in str(norm).lower(),
+            bias=not has_offset(norm),
         )
         if spectral:
             for module in list(self.modules()):

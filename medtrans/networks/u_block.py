@@ -10,10 +10,10 @@ from monai.networks.layers.utils import get_dropout_layer, get_norm_layer
 from monai.networks.utils import normal_init
 from torch import Tensor, nn
 
+from medtrans.networks.norms import INSTANCE, Norm, has_offset, is_batch
 from medtrans.networks.padding import crop_to, pad_to_multiple
 
 MEDGAN_CHANNELS = (64, 128, 256, 512, 512, 512, 512, 512)
-INSTANCE = ("instance", {"affine": True})
 
 
 class UBlock(nn.Module):
@@ -40,7 +40,7 @@ class UBlock(nn.Module):
         in_channels: int,
         out_channels: int,
         channels: Sequence[int] = MEDGAN_CHANNELS,
-        norm: str | tuple | None = INSTANCE,
+        norm: Norm = INSTANCE,
         dropout: float = 0.0,
         activation: str | None = "tanh",
     ) -> None:
@@ -50,17 +50,17 @@ class UBlock(nn.Module):
         if activation not in ("tanh", None):
             raise ValueError(f"activation is 'tanh' or None, got {activation!r}")
         convolution, transposed = Conv["conv", spatial_dims], Conv["convtrans", spatial_dims]
-        # Norm without parameters leaves the offset to the convolution; batch norm brings its own.
-        bias = "batch" not in str(norm).lower()
+        # As in pix2pix, batch norm goes with no bias but the last one, also where a layer has no norm.
+        bias = {True: not has_offset(norm), False: not is_batch(norm)}  # by whether a norm follows
         self.multiple = 2 ** len(channels)
 
         self.encoder = nn.ModuleList()
         for level, width in enumerate(channels):
             first, innermost = level == 0, level == len(channels) - 1
-            stage: list[nn.Module] = [
-                convolution(in_channels if first else channels[level - 1], width, 4, 2, 1, bias=bias)
-            ]
-            if norm is not None and not (first or innermost):
+            normalised = norm is not None and not (first or innermost)
+            entering = in_channels if first else channels[level - 1]
+            stage: list[nn.Module] = [convolution(entering, width, 4, 2, 1, bias=bias[normalised])]
+            if normalised:
                 stage.append(get_norm_layer(norm, spatial_dims, width))
             if not innermost:
                 stage.append(nn.LeakyReLU(0.2, inplace=True))
@@ -70,8 +70,9 @@ class UBlock(nn.Module):
         for level in range(len(channels) - 1, -1, -1):
             outermost, width = level == 0, out_channels if level == 0 else channels[level - 1]
             entering = channels[level] * (1 if level == len(channels) - 1 else 2)
-            stage = [nn.ReLU(), transposed(entering, width, 4, 2, 1, bias=bias or outermost)]
-            if norm is not None and not outermost:
+            normalised = norm is not None and not outermost
+            stage = [nn.ReLU(), transposed(entering, width, 4, 2, 1, bias=outermost or bias[normalised])]
+            if normalised:
                 stage.append(get_norm_layer(norm, spatial_dims, width))
             if dropout and len(channels) - 4 <= level < len(channels) - 1 and not outermost:
                 stage.append(get_dropout_layer(("dropout", {"p": dropout}), spatial_dims))

@@ -153,7 +153,7 @@ def date_time(text: Any) -> datetime | None:
 
 
 def _radiopharmaceutical(tags: dict[str, Any]) -> dict[str, Any]:
-    drugs = tags.get("Radiopharmaceutical") or ()
+    drugs: tuple[dict[str, Any], ...] = tags.get("Radiopharmaceutical", ())
     if len(drugs) != 1:
         raise _no_suv(f"RadiopharmaceuticalInformationSequence has {len(drugs)} items")
     return drugs[0]

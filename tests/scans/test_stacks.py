@@ -1,0 +1,118 @@
+import shutil
+
+import numpy as np
+import pytest
+
+from medtrans import InputError
+from medtrans.scans import read_series
+
+
+def time_series(make_series, points=3, **tags):
+    """Volumes of noise; ``tags[name]`` is a function of (time, slice)."""
+    volumes = [make_series(seed=t, shape=(4, 5, 6)) for t in range(points)]
+    for t, volume in enumerate(volumes):
+        for k in range(4):
+            values = {name: value(t, k) for name, value in tags.items()}
+            volume.write(k, f"{(7 * t + 3 * k) % 12}-{t}-{k}", **values)
+    return volumes
+
+
+def check_4d(volumes, reference_image):
+    [volume] = read_series(volumes[0].folder)
+    truth = np.stack([reference_image(v).get_fdata() for v in volumes], -1)
+    np.testing.assert_array_equal(volume.array, truth)
+    return volume
+
+
+def test_time_points_are_ordered_by_temporal_position(make_series, reference_image):
+    volumes = time_series(
+        make_series, TemporalPositionIdentifier=lambda t, k: t + 1, InstanceNumber=lambda t, k: 100 - 3 * k - t
+    )
+    volume = check_4d(volumes, reference_image)
+    assert volume.metadata["ordered_by"] == "TemporalPositionIdentifier"
+    assert volume.metadata["time_points"] == 3
+
+
+def test_time_points_are_ordered_by_acquisition_time_of_each_slice(make_series, reference_image):
+    volumes = time_series(
+        make_series,
+        AcquisitionNumber=lambda t, k: 1,
+        AcquisitionDate=lambda t, k: "20200101" if t < 2 else "20200102",  # past midnight
+        AcquisitionTime=lambda t, k: ["235900.1", "235958.2", "000056.3"][t],
+        InstanceNumber=lambda t, k: 50 - t,
+    )
+    volume = check_4d(volumes, reference_image)
+    assert volume.metadata["ordered_by"] == "AcquisitionTime"
+    assert volume.metadata["time_step_s"] == pytest.approx(58.1)
+
+
+def test_diffusion_volumes_are_told_apart_by_gradient(make_series, reference_image):
+    gradients = [[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
+    volumes = time_series(
+        make_series,
+        DiffusionBValue=lambda t, k: 0.0 if t == 0 else 1000.0,
+        DiffusionGradientOrientation=lambda t, k: gradients[t],
+    )
+    ordered = [volumes[0], volumes[2], volumes[1]]  # by b value, then gradient
+    assert check_4d(ordered, reference_image).metadata["b_values"] == [0, 1000, 1000]
+
+
+def test_mr_numbered_volume_by_volume_is_believed_with_a_warning(make_series, reference_image):
+    volumes = time_series(make_series, InstanceNumber=lambda t, k: 4 * t + k + 1)
+    volume = check_4d(volumes, reference_image)
+    assert "told apart by InstanceNumber only" in volume.metadata["warnings"][0]
+
+
+def test_ct_with_two_images_in_every_place_is_refused(make_series):
+    for seed in (1, 2):
+        series = make_series(seed=seed, Modality="CT")
+        for k in range(5):
+            series.write(k, f"{seed}-{k}", InstanceNumber=5 * seed + k)
+    with pytest.raises(InputError, match="no tag that says which belong together"):
+        read_series(series.folder)
+
+
+def test_incomplete_last_time_point_is_refused_with_counts(make_series):
+    volumes = time_series(make_series, TemporalPositionIdentifier=lambda t, k: t + 1)
+    next(volumes[0].folder.glob("*-2-3")).unlink()
+    with pytest.raises(InputError, match="1 planes with 2 images, 3 planes with 3 images"):
+        read_series(volumes[0].folder)
+
+
+def test_byte_copies_and_resent_copies_are_dropped(make_series, reference_image):
+    series = make_series(AcquisitionTime="101010").write_all()
+    shutil.copy(series.folder / "slice2", series.folder / "slice2 (1)")
+    series.write(3, "resent", InstanceNumber=99)  # a new SOPInstanceUID
+    [volume] = read_series(series.folder)
+    np.testing.assert_array_equal(volume.array, reference_image(series).get_fdata())
+    assert volume.metadata["copies_dropped"] == 2
+    assert volume.metadata["files"] == 7
+
+
+def test_whole_series_sent_twice_is_one_volume(make_series, reference_image):
+    series = make_series().write_all()
+    for k in range(5):
+        series.write(k, f"again{k}", InstanceNumber=10 + k)
+    [volume] = read_series(series.folder)
+    np.testing.assert_array_equal(volume.array, reference_image(series).get_fdata())
+
+
+def test_copy_with_another_slope_is_no_copy(make_series):
+    series = make_series(Modality="CT", RescaleIntercept="0").write_all(RescaleSlope="1")
+    series.write(2, "other", RescaleSlope="2")
+    with pytest.raises(InputError, match="1 planes with 2 images"):
+        read_series(series.folder)
+
+
+def test_different_images_in_one_place_are_refused(make_series):
+    series = make_series().write_all()
+    series.write(2, "other", pixels=series.pixels[2] + 1)
+    with pytest.raises(InputError, match="images repeat unevenly: 4 planes with 1 images, 1 planes with 2 images"):
+        read_series(series.folder)
+
+
+def test_one_sop_instance_uid_with_two_contents_is_refused(make_series):
+    series = make_series(SOPInstanceUID="1.2.3.4").write_all()
+    series.write(2, "other", pixels=series.pixels[2] + 1)
+    with pytest.raises(InputError, match="same SOPInstanceUID"):
+        read_series(series.folder)

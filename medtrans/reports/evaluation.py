@@ -234,6 +234,8 @@ def _facts(pairs: Sequence[Pair], axis: int, cases: pd.DataFrame) -> dict[str, s
     share = "of their pixels inside the mask" if masked else "of the reference's pixels in the upper 95 % of the range"
     facts["Slices"] = f"{number} {('sagittal', 'coronal', 'axial')[axis]} slices with more than 2 % {share}"
     facts["Spread"] = "mean ± sample SD over cases; per slice: over the cases' means, each over its slices"
+    if any(pair.source for pair in pairs):
+        facts["Better in"] = "cases in which the synthetic image has a better value than the untranslated source"
     facts["Untranslated source"] = _source_fact(pairs)
     facts["Date"] = date.today().isoformat()
     return facts
@@ -258,7 +260,7 @@ def _markdown(
     lines = [f"# {title}", "", *(f"- {label}: {text}" for label, text in facts.items())]
     lines += [f"- {note}" for note in notes] + [f"- failed: {case}: {reason}" for case, reason in failed.items()]
     with_source = bool((summary["image"] == "source").any())
-    heads = ["Metric", "Synthetic", *(["Untranslated source", "Synthetic better in"] if with_source else [])]
+    heads = ["Metric", "Synthetic", *(["Untranslated source", "Better in"] if with_source else [])]
     for region, region_name in tables.REGIONS.items():
         for level, level_name in tables.LEVELS.items():
             rows = tables.headline_table(summary, metrics, level, region, unit)

@@ -155,7 +155,7 @@ def read_volumes(pair: Pair) -> Volumes:
             reference's, a value is not finite, or the mask is empty.
     """
     if pair.prediction is None:
-        raise InputError(pair.case, "has no prediction", "Translate it, or name the file after the case")
+        raise InputError(f"case {pair.case}", "has no prediction", "Translate it, or name the file after the case")
     reference, grid = _read(pair.reference)
     prediction = _read_on(pair.prediction, pair.reference, grid)
     source = None if pair.source is None else _read_on(pair.source, pair.reference, grid)
@@ -202,7 +202,9 @@ def _read(path: Path) -> tuple[np.ndarray, _Grid]:
         raise InputError(path, f"has {values.ndim} axes", "Give one 3D volume per file")
     if bad := int(np.count_nonzero(~np.isfinite(values))):
         raise InputError(
-            path, f"holds {bad} voxels that are not finite (NaN or infinite)", "Find out where they are from"
+            path,
+            f"holds {bad} voxel{'s' * (bad > 1)} that are not finite (NaN, infinite)",
+            "Find out where they are from",
         )
     return values, _Grid(image.shape, np.asarray(image.affine, dtype=float))
 

@@ -59,6 +59,7 @@ def _panel(axes: Axes, cases: pd.DataFrame, metric: ImageMetric, unit: str) -> N
             axes.boxplot(finite, positions=[place], widths=0.46, showfliers=False, zorder=2, **_box(COLOURS[image]))
         axes.scatter(place + spread, values, s=13, color=COLOURS[image], alpha=0.75, linewidths=0, zorder=3)
     axes.set_xlim(-0.55, len(images) - 0.45)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if abs(value) >= 1000 else f"{value:g}")
     axes.set_xticks(range(len(images)), images, fontsize=8.5, color=INK)
     axes.tick_params(axis="y", labelsize=8, colors=FAINT, length=0)
     axes.tick_params(axis="x", length=0, pad=5)

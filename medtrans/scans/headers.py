@@ -30,7 +30,7 @@ TAGS = (
     "SamplesPerPixel", "PhotometricInterpretation", "Rows", "Columns", "NumberOfFrames", "BitsAllocated",
     "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit",
     "RescaleSlope", "RescaleIntercept", "RescaleType",
-    "Units", "SUVType", "DecayCorrection", "CorrectedImage",
+    "LossyImageCompression", "Units", "SUVType", "DecayCorrection", "CorrectedImage",
 )  # fmt: skip
 RADIOPHARMACEUTICAL = (
     "RadiopharmaceuticalStartTime", "RadiopharmaceuticalStartDateTime", "RadionuclideTotalDose", "RadionuclideHalfLife",

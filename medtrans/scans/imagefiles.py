@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import re
+from io import IOBase
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +32,13 @@ def read_nifti(path: Path) -> Volume:
         InputError: damaged, without orientation, singular or not finite, colour, or not 3D or 4D.
     """
     try:
-        image = nib.load(path)
-        assert isinstance(image, nib.Nifti1Image)  # Nifti2Image is one too
-        if image.get_data_dtype().fields is not None or image.get_data_dtype().kind == "c":
-            raise _refused("its voxels are colours or complex numbers", "Split them into real values")
-        array = np.asarray(image.dataobj, dtype=np.float32)
+        with _unzipped(path) as stream:  # nibabel.load goes by the file's name
+            second = stream.read(8)[4:8] == b"n+2\0"
+            stream.seek(0)
+            image = (nib.Nifti2Image if second else nib.Nifti1Image).from_stream(stream)
+            if image.get_data_dtype().fields is not None or image.get_data_dtype().kind == "c":
+                raise _refused("its voxels are colours or complex numbers", "Split them into real values")
+            array = np.asarray(image.dataobj, dtype=np.float32)
     except InputError:
         raise
     except Exception as error:  # nibabel, zlib and numpy raise many kinds on damaged files
@@ -53,6 +57,12 @@ def read_nifti(path: Path) -> Volume:
     if METRES.get(unit, 1.0) != 1.0:
         warnings.append(f"header is in {unit}, turned to mm")
     return _taken_over(array, affine, path, "NIfTI scl_slope and scl_inter", warnings)
+
+
+def _unzipped(path: Path) -> IOBase:
+    with path.open("rb") as file:
+        zipped = file.read(2) == b"\x1f\x8b"
+    return gzip.GzipFile(path) if zipped else path.open("rb")
 
 
 def read_itk(path: Path) -> Volume:
@@ -126,10 +136,7 @@ def _taken_over(array: np.ndarray, affine: np.ndarray, path: Path, rescale: str,
 def contrast_of(path: Path) -> tuple[str, str]:
     """Modality and contrast, where the last word of the file name is one of the usual ones (BIDS), else empty."""
     words = re.split(r"[^a-z0-9]+", path.name.lower().split(".")[0])
-    for word in reversed(words):
-        if word in CONTRASTS:
-            return CONTRASTS[word]
-    return "", ""
+    return CONTRASTS.get(words[-1], ("", ""))
 
 
 def _refused(problem: str, remedy: str) -> InputError:

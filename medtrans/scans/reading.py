@@ -139,7 +139,8 @@ def _set_unit(
             metadata["warnings"].append("CT without RescaleIntercept: stored values, maybe not HU")
     elif modality == "PT":
         units = str(tags.get("Units", ""))
-        metadata["unit"] = {"BQML": "Bq/ml", "GML": "SUV"}.get(units, units)
+        kind = str(tags.get("SUVType", "BW"))
+        metadata["unit"] = {"BQML": "Bq/ml", "GML": "SUV" if kind == "BW" else f"SUV by {kind}"}.get(units, units)
         if pet_unit == "suv":
             _to_suv(array, metadata, stack, series)
         elif units != "BQML":
@@ -170,6 +171,8 @@ def _warn_of_values(array: np.ndarray, metadata: dict[str, Any], tags: dict[str,
         )
     if low == high:
         metadata["warnings"].append(f"every voxel is {low:g}")
+    if str(tags.get("LossyImageCompression", "")).endswith("1"):
+        metadata["warnings"].append("was compressed with loss: values are not the scanner's")
     if tags.get("PhotometricInterpretation") == "MONOCHROME1":
         metadata["warnings"].append("MONOCHROME1: values as stored, shown dark for high by viewers")
     if not metadata["frame_of_reference"]:

@@ -9,7 +9,13 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    generate_uid,
+)
 
 SOP_CLASS = {"CT": "1.2.840.10008.5.1.4.1.1.2", "MR": "1.2.840.10008.5.1.4.1.1.4", "PT": "1.2.840.10008.5.1.4.1.1.128"}
 AXIAL = (1, 0, 0, 0, 1, 0)
@@ -103,7 +109,11 @@ def save(dataset: FileDataset, path: Path, encoding=None) -> None:
         if encoding == ExplicitVRBigEndian:
             kind = np.dtype(f"u{dataset.BitsAllocated // 8}")
             dataset.PixelData = np.frombuffer(dataset.PixelData, kind).byteswap().tobytes()
-        dataset.save_as(path, implicit_vr=encoding.is_implicit_VR, little_endian=encoding.is_little_endian)
+        dataset.preamble = b"\0" * 128
+        pydicom.dcmwrite(path, dataset, enforce_file_format=True)
+    elif encoding == DeflatedExplicitVRLittleEndian:
+        dataset.file_meta.TransferSyntaxUID = encoding
+        dataset.save_as(path, enforce_file_format=True)
     else:
         dataset.compress(encoding)
         dataset.save_as(path, enforce_file_format=True)

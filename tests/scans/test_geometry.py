@@ -103,7 +103,9 @@ def test_a_missing_slice_is_refused_with_numbers(make_series):
     series = make_series(shape=(6, 4, 4))
     for k in (0, 1, 2, 4, 5):
         series.write(k)
-    with pytest.raises(InputError, match=r"5 slices are not evenly spaced: mostly 2.000 mm apart, but 4.000 after slice 3"):
+    with pytest.raises(
+        InputError, match=r"5 slices are not evenly spaced: mostly 2.000 mm apart, but 4.000 after slice 3"
+    ):
         read_series(series.folder)
 
 
@@ -135,7 +137,9 @@ def test_slices_sliding_sideways_are_refused(make_series):
 
 
 def test_a_single_slice_is_as_thick_as_its_header_says(make_series):
-    series = make_series(shape=(1, 4, 6), orientation=SAGITTAL, SliceThickness="4.5", SpacingBetweenSlices="9").write_all()
+    series = make_series(
+        shape=(1, 4, 6), orientation=SAGITTAL, SliceThickness="4.5", SpacingBetweenSlices="9"
+    ).write_all()
     volume = volume_of(series)
     assert volume.array.shape == (1, 6, 4)
     assert volume.spacing == pytest.approx((4.5, 1, 1))

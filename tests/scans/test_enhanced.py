@@ -1,0 +1,100 @@
+import numpy as np
+import pytest
+from pydicom.dataset import Dataset
+
+from medtrans import InputError
+from medtrans.scans import convert_export, read_series
+
+ENHANCED_MR = "1.2.840.10008.5.1.4.1.1.4.1"
+
+
+def item(**tags):
+    dataset = Dataset()
+    for keyword, value in tags.items():
+        setattr(dataset, keyword, value)
+    return dataset
+
+
+def write_enhanced(series, frames, shared=True, name="enhanced", **tags):
+    """One file; ``frames`` lists (slice, pixels, slope, functional-group tags)."""
+    pixels = np.stack([p for _, p, _, _ in frames])
+    dataset = series.dataset(
+        0, pixels=pixels[0], ImagePositionPatient=None, ImageOrientationPatient=None, PixelSpacing=None,
+        SliceThickness=None, SOPClassUID=ENHANCED_MR, NumberOfFrames=len(frames), **tags,
+    )  # fmt: skip
+    dataset.PixelData = pixels.tobytes()
+    common = {
+        "PlaneOrientationSequence": [item(ImageOrientationPatient=[f"{v:.12f}"[:16] for v in series.orientation])],
+        "PixelMeasuresSequence": [item(PixelSpacing=list(series.spacing), SliceThickness="3")],
+    }
+    groups = []
+    for k, _, slope, extra in frames:
+        position = item(ImagePositionPatient=[f"{v:.10g}" for v in series.origin + k * series.step])
+        values = item(RescaleSlope=str(slope), RescaleIntercept="0", RescaleType="US")
+        group = item(PlanePositionSequence=[position], PixelValueTransformationSequence=[values], **extra)
+        if not shared:
+            for keyword, value in common.items():
+                setattr(group, keyword, value)
+        groups.append(group)
+    dataset.SharedFunctionalGroupsSequence = [item(**common)] if shared else []
+    dataset.PerFrameFunctionalGroupsSequence = groups
+    series.folder.mkdir(parents=True, exist_ok=True)
+    dataset.save_as(series.folder / name, enforce_file_format=True)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_frames_are_placed_and_rescaled_each_by_its_own_groups(make_series, reference_image, shared):
+    series = make_series(orientation=(0, 1, 0, 0, 0, -1), spacing=(0.8, 1.2), origin=(-9, 4, 2), step=3.5)
+    slopes = [2.0, 0.5, 4.0, 1.0, 8.0]
+    order = [3, 0, 4, 1, 2]
+    write_enhanced(series, [(k, series.pixels[k], slopes[k], {}) for k in order], shared)
+    [volume] = read_series(series.folder)
+    truth = reference_image(series, series.pixels * np.array(slopes)[:, None, None])
+    np.testing.assert_allclose(volume.affine, truth.affine, atol=1e-4)
+    np.testing.assert_array_equal(volume.array, truth.get_fdata())
+
+
+def test_stacks_in_one_file_are_volumes_of_their_own(make_series, reference_image, tmp_path):
+    magnitude, field = make_series(seed=1), make_series(seed=2)
+    frames = []
+    for k in range(5):
+        for source, kind in ((magnitude, "MAGNITUDE"), (field, "PHASE")):
+            frame_type = item(FrameType=["ORIGINAL", "PRIMARY", kind, "NONE"], ComplexImageComponent=kind)
+            frames.append((k, source.pixels[k], 1, {"MRImageFrameTypeSequence": [frame_type]}))
+    write_enhanced(magnitude, frames)
+    first, second = read_series(magnitude.folder)
+    np.testing.assert_array_equal(first.array, reference_image(magnitude).get_fdata())
+    np.testing.assert_array_equal(second.array, reference_image(field).get_fdata())
+    table = convert_export(magnitude.folder, tmp_path / "out")
+    assert sorted(table.files) == [0, 1]  # one file, two volumes: the sum is the files found
+
+
+def test_time_points_within_one_file(make_series, reference_image):
+    points = [make_series(seed=t) for t in range(3)]
+    frames = [
+        (k, points[t].pixels[k], 1, {"FrameContentSequence": [item(TemporalPositionIndex=t + 1, StackID="1")]})
+        for k in range(5)
+        for t in (2, 0, 1)
+    ]
+    write_enhanced(points[0], frames)
+    [volume] = read_series(points[0].folder)
+    np.testing.assert_array_equal(volume.array, np.stack([reference_image(p).get_fdata() for p in points], -1))
+
+
+def test_time_points_in_a_file_each(make_series, reference_image):
+    points = [make_series(seed=t) for t in range(3)]
+    for t, point in enumerate(points):
+        frames = [(k, point.pixels[k], 1, {}) for k in range(5)]
+        write_enhanced(point, frames, name=f"{5 - t}", AcquisitionNumber=t + 1, InstanceNumber=t + 1)
+    [volume] = read_series(points[0].folder)
+    np.testing.assert_array_equal(volume.array, np.stack([reference_image(p).get_fdata() for p in points], -1))
+
+
+def test_frames_without_geometry_are_refused(make_series):
+    series = make_series(np.zeros((1, 4, 4), np.uint16))
+    dataset = series.dataset(0, NumberOfFrames=3)
+    dataset.PixelData = bytes(4 * 4 * 2 * 3)
+    series.folder.mkdir(parents=True)
+    dataset.save_as(series.folder / "frames", enforce_file_format=True)
+    with pytest.raises(InputError, match="several frames without geometry for each"):
+        read_series(series.folder)

@@ -1,0 +1,123 @@
+import nibabel as nib
+import numpy as np
+import pytest
+import SimpleITK
+
+from medtrans import InputError
+from medtrans.scans import convert_export, read_series
+from medtrans.scans.imagefiles import contrast_of
+
+AFFINE = np.array([[-0.9, 0.1, 0, 40], [0.1, 0.9, 0, -30], [0, 0, 2.0, 7], [0, 0, 0, 1]])
+DATA = np.random.default_rng(0).normal(size=(5, 6, 7)).astype(np.float32)
+
+
+def nifti(data=DATA, affine=AFFINE, sform=1, qform=1):
+    image = nib.Nifti1Image(data, affine)
+    image.set_sform(affine, sform)
+    image.set_qform(affine, qform)
+    return image
+
+
+def only(path):
+    [volume] = read_series(path)
+    return volume
+
+
+@pytest.mark.parametrize("name", ["t1.nii", "t1.nii.gz", "scan-without-a-suffix"])
+def test_nifti_is_taken_over_in_ras(tmp_path, name):
+    nib.save(nifti(), tmp_path / "t1.nii.gz" if name.endswith("gz") else tmp_path / "t1.nii")
+    if "without" in name:
+        (tmp_path / "t1.nii").rename(tmp_path / name)
+    volume = only(tmp_path)
+    reference = nib.as_closest_canonical(nifti())
+    np.testing.assert_allclose(volume.affine, reference.affine, atol=1e-6)
+    np.testing.assert_array_equal(volume.array, reference.get_fdata())
+    assert volume.metadata["modality"] == ("" if "without" in name else "MR")
+
+
+def test_sform_comes_first_and_disagreement_is_told(tmp_path):
+    image = nifti()
+    moved = AFFINE.copy()
+    moved[0, 3] += 126
+    image.set_qform(moved, 1)
+    nib.save(image, tmp_path / "x.nii")
+    volume = only(tmp_path)
+    np.testing.assert_allclose(volume.affine, nib.as_closest_canonical(nifti()).affine, atol=1e-6)
+    assert volume.metadata["warnings"] == ["qform and sform are up to 126.0 mm apart; the sform is used"]
+
+
+def test_qform_alone_is_used(tmp_path):
+    nib.save(nifti(sform=0, affine=np.diag([2, 3, 4, 1])), tmp_path / "x.nii")
+    assert only(tmp_path).spacing == pytest.approx((2, 3, 4))
+
+
+def test_metres_become_millimetres(tmp_path):
+    image = nifti(affine=np.diag([0.002, 0.002, 0.003, 1]))
+    image.header.set_xyzt_units("meter")
+    nib.save(image, tmp_path / "x.nii")
+    assert only(tmp_path).spacing == pytest.approx((2, 2, 3))
+
+
+@pytest.mark.parametrize("problem", ["no orientation", "nan affine", "nan voxel", "colour", "truncated", "5d"])
+def test_bad_nifti_is_refused(tmp_path, problem):
+    path = tmp_path / "x.nii.gz"
+    image = nifti()
+    if problem == "no orientation":
+        image = nifti(sform=0, qform=0)
+    elif problem == "nan affine":
+        image.header["srow_x"] = np.nan
+        image = nib.Nifti1Image(DATA, None, image.header)
+    elif problem == "nan voxel":
+        image = nifti(np.where(DATA > 2, np.nan, DATA))
+    elif problem == "colour":
+        image = nifti(np.zeros((3, 3, 3), [("R", "u1"), ("G", "u1"), ("B", "u1")]))
+    elif problem == "5d":
+        image = nifti(np.zeros((3, 3, 3, 2, 3), np.float32))
+    nib.save(image, path)
+    if problem == "truncated":
+        path.write_bytes(path.read_bytes()[:-200])
+    words = {"no orientation": "neither sform nor qform", "nan affine": "singular or not finite", "nan voxel": "NaN",
+             "colour": "colours", "truncated": "damaged", "5d": "shape"}  # fmt: skip
+    with pytest.raises(InputError, match=words[problem]):
+        read_series(tmp_path)
+    assert list(convert_export(tmp_path, tmp_path / "out").status) == ["failed"]
+
+
+@pytest.mark.parametrize("name", ["x.mha", "x.nrrd", "x.mhd"])
+def test_metaimage_and_nrrd_lie_where_simpleitk_puts_them(tmp_path, name):
+    image = SimpleITK.GetImageFromArray(DATA.transpose(2, 1, 0))
+    image.SetDirection([0, 0, 1, 1, 0, 0, 0, 1, 0])
+    image.SetSpacing([0.5, 1.5, 2.5])
+    image.SetOrigin([-3, 14, 15])
+    SimpleITK.WriteImage(image, str(tmp_path / name))
+    volume = only(tmp_path)
+    voxel = (1, 2, 3)
+    lps = np.array(image.TransformIndexToPhysicalPoint(voxel))
+    found = np.linalg.inv(volume.affine) @ [*(lps * [-1, -1, 1]), 1]
+    index = tuple(np.rint(found[:3]).astype(int))
+    np.testing.assert_allclose(found[:3], index, atol=1e-6)
+    assert volume.array[index] == DATA[voxel]
+    assert nib.aff2axcodes(volume.affine) == ("R", "A", "S")
+
+
+def test_nrrd_without_space_is_refused(tmp_path):
+    header = "NRRD0004\ntype: float\ndimension: 3\nsizes: 2 2 2\nencoding: raw\nendian: little\n\n"
+    (tmp_path / "x.nrrd").write_bytes(header.encode() + bytes(32))
+    with pytest.raises(InputError, match="states no space"):
+        read_series(tmp_path)
+
+
+def test_four_dimensional_nifti_stays_four_dimensional(tmp_path):
+    data = np.random.default_rng(1).normal(size=(3, 4, 5, 6)).astype(np.float32)
+    nib.save(nifti(data), tmp_path / "bold.nii.gz")
+    volume = only(tmp_path)
+    np.testing.assert_array_equal(volume.array, nib.as_closest_canonical(nifti(data)).get_fdata())
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("sub-01_T1w.nii.gz", ("MR", "T1")), ("Doe_Jane_CT.nii", ("CT", "")), ("scan.nii", ("", "")),
+     ("IXI002-Guys-0828-T2.nii.gz", ("MR", "T2")), ("Ptolemy.nii", ("", "")), ("pt_001.nii", ("", ""))],
+)  # fmt: skip
+def test_contrast_is_taken_from_whole_words_of_the_name(tmp_path, name, expected):
+    assert contrast_of(tmp_path / name) == expected

@@ -215,15 +215,14 @@ def _facts(pairs: Sequence[Pair], axis: int, cases: pd.DataFrame) -> dict[str, s
     """How it was measured, for the head of every output."""
     unit = pairs[0].unit or "arbitrary units"
     ranges = {pair.data_range for pair in pairs}
-    lower, upper = (sorted(end) for end in zip(*ranges, strict=True))
     if len(ranges) == 1:
-        data_range = f"[{lower[0]:g}, {upper[0]:g}] {unit}"
+        data_range = "[{:g}, {:g}]".format(*pairs[0].data_range)
     else:
-        data_range = f"each case's own window: lower end {lower[0]:g} to {lower[-1]:g}, upper end {upper[0]:g} to "
-        data_range += f"{upper[-1]:g} {unit}"
+        ends = [" to ".join(f"{end:g}" for end in sorted({min(all_), max(all_)})) for all_ in zip(*ranges, strict=True)]
+        data_range = f"each case's own window: lower end {ends[0]}, upper end {ends[1]}"
     facts = {
         "Target's unit": unit,
-        "Data range (window)": f"{data_range}, stated beforehand, never the images' maximum",
+        "Data range (window)": f"{data_range} {unit}, stated beforehand, never the images' maximum",
     }
     facts["Clipping"] = (
         "MAE, RMSE, MSE and z-scored MAE see unclipped values; every other metric is clipped to the range"
@@ -246,7 +245,7 @@ def _source_fact(pairs: Sequence[Pair]) -> str:
         return "not compared (no source given)"
     if any(pair.source_range for pair in pairs):
         return (
-            "source and target have different units: the source's window is mapped linearly onto the target's, which "
+            "source and target are not in one physical unit: the source's window is mapped linearly onto the target's, which "
             "is the comparison in normalised [-1, 1] units; errors in the target's unit are then only a baseline"
         )
     return "compared as it is: source and target are in the same unit"

@@ -201,11 +201,8 @@ def _read(path: Path) -> tuple[np.ndarray, _Grid]:
     if values.ndim != 3:
         raise InputError(path, f"has {values.ndim} axes", "Give one 3D volume per file")
     if bad := int(np.count_nonzero(~np.isfinite(values))):
-        raise InputError(
-            path,
-            f"holds {bad} voxel{'s' * (bad > 1)} that are not finite (NaN, infinite)",
-            "Find out where they are from",
-        )
+        voxels = "voxel" if bad == 1 else "voxels"
+        raise InputError(path, f"holds {bad} non-finite {voxels} (NaN or infinite)", "Find out where they are from")
     return values, _Grid(image.shape, np.asarray(image.affine, dtype=float))
 
 

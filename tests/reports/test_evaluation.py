@@ -17,6 +17,7 @@ from medtrans.cli import app
 from medtrans.reports.evaluation import evaluate
 from medtrans.reports.html import worst_first
 from medtrans.reports.tables import number
+from medtrans.transforms import Window
 
 FEW = ["ssim", "psnr", "mae", "nmi"]
 
@@ -142,10 +143,10 @@ def test_failing_cases_are_recorded_with_their_reason_and_the_others_go_on(study
     assert set(result.failed) == {"head-1", "head-12"}
     failed = pd.read_csv(tmp_path / "report" / "failed.csv").set_index("case")["reason"]
     assert "no prediction" in failed["head-1"]
-    assert "not finite" in failed["head-12"]
+    assert "non-finite" in failed["head-12"]
     assert set(result.cases["case"]) == {"head-2"}
     page = Page(tmp_path / "report" / "report.html")
-    assert "not finite" in page.text
+    assert "non-finite" in page.text
     assert "Untranslated source" not in [cell for row in page.cells for cell in row]
 
 
@@ -230,3 +231,11 @@ def test_the_command_takes_folders_with_masks_and_refuses_them_without_a_range(s
     table = pd.read_csv(tmp_path / "report" / "metrics.csv")
     assert set(table["region"]) == {"mask", "whole"}
     assert set(table["image"]) == {"synthetic", "source"}
+
+
+def test_windows_that_differ_from_case_to_case_are_stated(study, tmp_path):
+    cases = list(study.cases())
+    cases[1].windows["CT"] = Window(-1000.0, 2000.0, "HU")
+    result = evaluate(study.predictions, cases, tmp_path / "report", target="CT", metrics=metrics.create(["psnr"]))
+    assert "each case's own window: lower end -1000, upper end 1500 to 2000 HU" in result.text
+    assert sorted(result.cases["upper"].unique()) == [1500, 2000]

@@ -116,7 +116,7 @@ def test_values_that_are_not_finite_are_refused(bad, study, pair):
         return values
 
     study.change(pair.prediction, spoil)
-    with pytest.raises(InputError, match="2 voxels that are not finite"):
+    with pytest.raises(InputError, match="2 non-finite voxels"):
         read_volumes(pair)
 
 

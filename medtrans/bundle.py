@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import logging
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,7 +93,7 @@ def _check_keys(content: dict[str, Any], base: dict[str, Any], where: str, text:
     """Every top-level key of an overlay is in the base config, read by MONAI, or referred to somewhere."""
     for key in content:
         name = key.lstrip("+").replace("#", "::").split("::")[0]
-        known = name in base or name in READ_BY_MONAI or f"@{name}" in text or f"%{name}" in text
+        known = name in base or name in READ_BY_MONAI or re.search(rf"[@%]{re.escape(name)}\b", text)
         if not known:
             raise _misspelt(where, name, list(base))
 

@@ -117,7 +117,7 @@ class Checkpoints:
         Raises:
             InputError: the file is damaged, of another configuration, or of a data set of another size.
         """
-        for abandoned in self.path.parent.glob(f".partial-*-{self.path.name}"):  # a killed writer's
+        for abandoned in self.path.parent.glob(".partial-*"):  # a killed writer's
             abandoned.unlink(missing_ok=True)
         if not (self.resume and self.path.is_file()):
             return

@@ -61,7 +61,7 @@ class UBlock(nn.Module):
             entering = in_channels if first else channels[level - 1]
             stage: list[nn.Module] = [convolution(entering, width, 4, 2, 1, bias=bias[normalised])]
             if normalised:
-                stage.append(get_norm_layer(norm, spatial_dims, width))
+                stage.append(get_norm_layer(norm, spatial_dims, width))  # type: ignore[arg-type]
             if not innermost:
                 stage.append(nn.LeakyReLU(0.2, inplace=True))
             self.encoder.append(nn.Sequential(*stage))
@@ -73,7 +73,7 @@ class UBlock(nn.Module):
             normalised = norm is not None and not outermost
             stage = [nn.ReLU(), transposed(entering, width, 4, 2, 1, bias=outermost or bias[normalised])]
             if normalised:
-                stage.append(get_norm_layer(norm, spatial_dims, width))
+                stage.append(get_norm_layer(norm, spatial_dims, width))  # type: ignore[arg-type]
             if dropout and len(channels) - 4 <= level < len(channels) - 1 and not outermost:
                 stage.append(get_dropout_layer(("dropout", {"p": dropout}), spatial_dims))
             if outermost and activation == "tanh":

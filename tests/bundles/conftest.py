@@ -1,0 +1,109 @@
+"""A tiny data set and the command line of monai.bundle, for tests that run bundles as users do."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from medtrans.cohorts import Case, Cases
+from medtrans.transforms import Window
+
+ROOT = Path(__file__).parents[2]
+# The MedGAN bundle made so small that a step takes milliseconds; everything else is as it ships.
+TINY = {
+    "image_size": "[16,16]",
+    "network_def::blocks": "2",
+    "network_def::channels": "[4,4]",
+    "discriminator_def::channels": "4",
+    "losses::style::weight": "0",
+    "losses::content::weight": "0",
+    "threads": "1",
+}
+
+
+def write_dataset(root, splits=("train", "train", "validation", "test"), shape=(14, 18, 9), modalities=("T1", "T2")):
+    """A data set of smooth random volumes; the second modality is a nonlinear function of the first."""
+    cases = []
+    for number, split in enumerate(splits):
+        random = np.random.default_rng(number)
+        base = gaussian_filter(random.normal(size=shape), 2)
+        base = (base - base.min()) / np.ptp(base)
+        folder = root / f"case{number}"
+        folder.mkdir(parents=True)
+        volumes = {}
+        for place, modality in enumerate(modalities):
+            image = nib.Nifti1Image(
+                (np.abs(base - 0.3 * place) * 1000).astype(np.float32), np.diag([2.0, 2.0, 2.0, 1.0])
+            )
+            image.set_sform(image.affine, 1)
+            image.set_qform(image.affine, 1)
+            volumes[modality] = folder / f"{modality}.nii"
+            nib.save(image, volumes[modality])
+        nib.save(nib.Nifti1Image(np.ones(shape, np.uint8), np.diag([2.0, 2.0, 2.0, 1.0])), folder / "mask.nii")
+        windows = {modality: Window(0.0, 1000.0) for modality in modalities}
+        cases.append(
+            Case(
+                f"case{number}",
+                f"subject{number}",
+                split,
+                volumes,
+                windows,
+                folder / "mask.nii",
+                None,
+                (2.0,) * 3,
+                shape,
+            )
+        )
+    Cases(root, tuple(cases)).write()
+    rule = {"intensity": {"_target_": "medtrans.transforms.PercentileWindow"}, "background": 0.0}
+    (root / "recipe.json").write_text(json.dumps({"spacing": [2.0] * 3, "modalities": dict.fromkeys(modalities, rule)}))
+    return root
+
+
+@pytest.fixture(scope="session")
+def tiny_dataset(tmp_path_factory):
+    return write_dataset(tmp_path_factory.mktemp("data") / "set")
+
+
+def _command(run_id, config, *, tiny=True, **options):
+    """The words of ``python -m monai.bundle run …`` with overrides."""
+    words = [sys.executable, "-m", "monai.bundle", "run", *([run_id] if run_id else []), "--config_file", str(config)]
+    for key, value in ({**TINY, **options} if tiny else options).items():
+        words += [f"--{key}", str(value)]
+    return words
+
+
+def _run(*words, cwd=ROOT, check=True, **environment):
+    """Run a command and return what it said; its whole output is shown when it fails."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", **environment}
+    done = subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True, timeout=900)
+    if check and done.returncode:
+        raise AssertionError(f"{' '.join(words)}\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}")
+    return done
+
+
+@pytest.fixture(scope="session")
+def make_dataset():
+    return write_dataset
+
+
+@pytest.fixture(scope="session")
+def bundle_command():
+    return _command
+
+
+@pytest.fixture(scope="session")
+def run_command():
+    return _run
+
+
+@pytest.fixture(scope="session")
+def root():
+    """The repository's root."""
+    return ROOT

@@ -174,6 +174,12 @@ def _find_frames(file: ScanFile, dataset: Dataset) -> None:
         file.problem, file.failed = "values need a Modality LUT Sequence, which is not supported", True
     elif dataset.get("PerFrameFunctionalGroupsSequence"):
         file.frames = enhanced_frames(file, dataset)
+        if len(file.frames) != int(tags.get("NumberOfFrames", 1)):
+            file.problem, file.failed = (
+                f"{len(file.frames)} frames described, {tags.get('NumberOfFrames')} stored",
+                True,
+            )
+            file.frames = []
     elif is_mosaic(tags):
         file.frames, file.tiles, file.problem = mosaic_frames(file)
         file.failed = bool(file.problem)

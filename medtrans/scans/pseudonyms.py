@@ -46,7 +46,7 @@ class Pseudonyms:
         """
         keys = {identifier: self._key(scope, identifier) for identifier in identifiers}
         taken = sum(key.startswith(f"{scope}:") for key in self.names)
-        for identifier in sorted(keys, key=lambda text: hashlib.sha256(text.encode()).hexdigest()):
+        for identifier in sorted(keys, key=lambda text: _digest(text)):
             if keys[identifier] not in self.names:
                 taken += 1
                 self.names[keys[identifier]] = form.format(taken)
@@ -79,7 +79,11 @@ class Pseudonyms:
                 file.write(text)
 
     def _key(self, scope: str, identifier: str) -> str:
-        return f"{scope}:{hashlib.sha256(f'{self.salt}:{identifier}'.encode()).hexdigest()[:32]}"
+        return f"{scope}:{_digest(f'{self.salt}:{identifier}')[:32]}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()  # file names may not be Unicode
 
 
 def fit_for_file(text: str) -> str:

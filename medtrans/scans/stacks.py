@@ -113,7 +113,7 @@ def _without_copies(gathered: list[list[Frame]]) -> tuple[list[list[Frame]], lis
 def _refuse_two_faces(gathered: Sequence[Sequence[Frame]]) -> None:
     for plane in gathered:
         names = Counter((frame.tags.get("SOPInstanceUID"), frame.index) for frame in plane)
-        if max(names.values()) > 1:
+        if any(count > 1 for (uid, _), count in names.items() if uid):
             raise InputError("series", "two different images carry the same SOPInstanceUID", "Export the series again")
 
 

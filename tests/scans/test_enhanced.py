@@ -1,4 +1,5 @@
 import numpy as np
+import pydicom
 import pytest
 from pydicom.dataset import Dataset
 
@@ -97,4 +98,31 @@ def test_frames_without_geometry_are_refused(make_series):
     series.folder.mkdir(parents=True)
     dataset.save_as(series.folder / "frames", enforce_file_format=True)
     with pytest.raises(InputError, match="several frames without geometry for each"):
+        read_series(series.folder)
+
+
+def test_diffusion_volumes_in_one_file_are_told_apart_by_gradient(make_series, reference_image):
+    points = [make_series(seed=t) for t in range(3)]
+    weights = [(0.0, None), (800.0, [1.0, 0.0, 0.0]), (800.0, [0.0, 0.0, 1.0])]
+    frames = []
+    for k in range(5):
+        for t, (b_value, gradient) in enumerate(weights):
+            diffusion = item(DiffusionBValue=b_value, DiffusionDirectionality="DIRECTIONAL" if gradient else "NONE")
+            if gradient:
+                diffusion.DiffusionGradientDirectionSequence = [item(DiffusionGradientOrientation=gradient)]
+            frames.append((k, points[t].pixels[k], 1, {"MRDiffusionSequence": [diffusion]}))
+    write_enhanced(points[0], frames)
+    [volume] = read_series(points[0].folder)
+    assert volume.metadata["b_values"] == [0, 800, 800]
+    truth = np.stack([reference_image(points[t]).get_fdata() for t in (0, 2, 1)], -1)
+    np.testing.assert_array_equal(volume.array, truth)
+
+
+def test_frames_without_a_description_each_are_refused(make_series):
+    series = make_series()
+    write_enhanced(series, [(k, series.pixels[k], 1, {}) for k in range(5)])
+    dataset = pydicom.dcmread(series.folder / "enhanced")
+    dataset.PerFrameFunctionalGroupsSequence = dataset.PerFrameFunctionalGroupsSequence[:4]
+    dataset.save_as(series.folder / "enhanced")
+    with pytest.raises(InputError, match="4 frames described, 5 stored"):
         read_series(series.folder)

@@ -105,3 +105,19 @@ def test_nothing_but_a_localizer_is_no_volume(make_series):
     series = make_series(shape=(1, 4, 4), ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]).write_all()
     with pytest.raises(InputError, match="holds no volume"):
         read_series(series.folder)
+
+
+@pytest.mark.parametrize("implicit", [False, True])
+def test_ge_complex_components_are_volumes_of_their_own(make_series, reference_image, implicit):
+    magnitude, phase = make_series(seed=1), make_series(seed=2)
+    magnitude.folder.mkdir(parents=True)
+    for value, series in enumerate((magnitude, phase)):
+        for k in range(5):
+            dataset = series.dataset(k)
+            dataset.private_block(0x0043, "GEMS_PARM_01", create=True).add_new(0x2F, "SS", value)
+            if implicit:
+                dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2"
+            dataset.save_as(series.folder / f"{value}-{k}", enforce_file_format=True)
+    first, second = read_series(magnitude.folder)
+    np.testing.assert_array_equal(first.array, reference_image(magnitude).get_fdata())
+    np.testing.assert_array_equal(second.array, reference_image(phase).get_fdata())

@@ -245,8 +245,8 @@ def _source_fact(pairs: Sequence[Pair]) -> str:
         return "not compared (no source given)"
     if any(pair.source_range for pair in pairs):
         return (
-            "source and target are not in one physical unit: the source's window is mapped linearly onto the target's, which "
-            "is the comparison in normalised [-1, 1] units; errors in the target's unit are then only a baseline"
+            "source and target are not in one physical unit: the source's window is mapped linearly onto the target's, "
+            "which is the comparison in normalised [-1, 1] units; errors in the target's unit are then only a baseline"
         )
     return "compared as it is: source and target are in the same unit"
 

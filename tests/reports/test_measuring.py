@@ -6,7 +6,7 @@ import pytest
 from skimage.metrics import peak_signal_noise_ratio
 
 from medtrans import InputError, metrics
-from medtrans.reports.measuring import comparable_source, measure, read_volumes, slices_to_measure
+from medtrans.reports.measuring import Volumes, comparable_source, measure, read_volumes, slices_to_measure
 from medtrans.reports.pairing import Pair, pairs_from_cases
 
 
@@ -42,6 +42,15 @@ def test_slice_rows_are_the_axial_slices_with_more_than_two_percent_of_mask(stud
         k = row["slice"]
         difference = np.abs(volumes.prediction - volumes.reference)[..., k][volumes.mask[..., k]]
         assert row["mae"] == pytest.approx(difference.mean(), rel=1e-5)
+
+
+def test_two_percent_of_the_pixels_are_the_limit():
+    mask = np.zeros((10, 30, 4), bool)
+    for k, pixels in enumerate((0, 6, 7, 300)):  # of 300
+        mask.reshape(300, 4)[:pixels, k] = True
+    volumes = Volumes(mask * 1.0, mask * 1.0, None, mask, (1.0, 1.0, 1.0))
+    assert slices_to_measure(volumes, (0, 1), 2) == [2, 3]
+    assert slices_to_measure(Volumes(mask * 1.0, mask * 1.0, None, None, (1.0, 1.0, 1.0)), (0, 1), 2) == [2, 3]
 
 
 def test_slices_can_be_cut_across_another_axis(pair):

@@ -83,18 +83,18 @@ def test_one_infinite_slice_does_not_swallow_the_case():
 
 
 def test_the_summary_counts_in_how_many_cases_the_synthetic_image_is_better():
-    cases = case_table([measured("a", (20, 50), (10, 40)), measured("b", (30, 30), (11, 80))], CHOSEN)
+    cases = case_table([measured("a", (20, 50), (10, 60)), measured("b", (30, 30), (11, 80))], CHOSEN)
     summary = summary_table(cases, CHOSEN)
     row = summary[(summary["level"] == "volume") & (summary["image"] == "synthetic")].set_index("metric")
     assert (row.loc["psnr", "mean"], row.loc["psnr", "sd"]) == (25, pytest.approx(math.sqrt(50)))
     assert (row.loc["psnr", "better"], row.loc["psnr", "compared"]) == (2, 2)
-    assert row.loc["mae", "better"] == 1
+    assert row.loc["mae", "better"] == 2
     shown = headline_table(summary, CHOSEN, "volume", "mask", "HU")
     assert shown[1] == {
         "metric": "MAE [HU] ↓",
         "synthetic": "40.00 ± 14.14",
-        "source": "60.00 ± 28.28",
-        "better": "1 of 2",
+        "source": "70.00 ± 14.14",
+        "better": "2 of 2",
     }
     assert headline_table(summary, CHOSEN, "volume", "whole", "HU") == []
 

@@ -239,3 +239,9 @@ def test_windows_that_differ_from_case_to_case_are_stated(study, tmp_path):
     result = evaluate(study.predictions, cases, tmp_path / "report", target="CT", metrics=metrics.create(["psnr"]))
     assert "each case's own window: lower end -1000, upper end 1500 to 2000 HU" in result.text
     assert sorted(result.cases["upper"].unique()) == [1500, 2000]
+
+
+def test_cases_are_ranked_by_ssim_or_else_by_the_first_metric_in_its_own_direction():
+    table = pd.DataFrame({"case": ["a", "b", "c"], "image": "synthetic", "mae": [9.0, np.nan, 3.0], "ssim": [3, 1, 2]})
+    assert worst_first(table, metrics.create(["mae"])) == ["b", "a", "c"]
+    assert worst_first(table, metrics.create(["mae", "ssim"])) == ["b", "c", "a"]

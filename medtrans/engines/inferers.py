@@ -82,7 +82,9 @@ class WindowInferer(Inferer):
 
         def predict(windows: torch.Tensor) -> torch.Tensor:
             next(told, None)
-            return network(windows, *args, **kwargs).float()
+            # a copy: MONAI cuts single windows as views and weights the result in place, so that a network that works
+            # in place, or returns its input, would overwrite the volume
+            return network(windows.clone(), *args, **kwargs).float()
 
         with torch.no_grad():
             output = self._inferer(dimensions, device)(inputs, predict)

@@ -59,7 +59,7 @@ class Isotropic(InvertibleTransform):
         if affine is not old_affine:
             sigmas = _antialiasing(old_affine, self.spacing) if self.mode != "nearest" else None
             values = resampled(values, old_affine, affine, shape, self.background, self.mode, sigmas)
-        out = MetaTensor(values, meta=dict(volume.meta), applied_operations=list(volume.applied_operations))
+        out = _copied(volume, values)
         out.affine = torch.from_numpy(affine)
         record = {"mode": self.mode, "affine": old_affine.tolist()}
         return self.push_transform(out, orig_size=old_shape, extra_info=record)
@@ -69,15 +69,14 @@ class Isotropic(InvertibleTransform):
 
         Nothing is smoothed on the way back: what was predicted from an upsampled scan has no finer detail than it.
         """
-        done = self.pop_transform(volume)
+        out = _copied(volume, volume.as_tensor().float())
+        done = self.pop_transform(out)
         old_affine = np.asarray(done[TraceKeys.EXTRA_INFO]["affine"], dtype=np.float64)
         old_shape = tuple(int(length) for length in done[TraceKeys.ORIG_SIZE])
         affine = volume.affine.cpu().double().numpy()
-        values = volume.as_tensor().float()
         if not (old_shape == tuple(volume.shape[1:]) and np.allclose(affine, old_affine, rtol=0, atol=1e-9)):
             mode = _known(done[TraceKeys.EXTRA_INFO]["mode"])
-            values = resampled(values, affine, old_affine, old_shape, None, mode)
-        out = MetaTensor(values, meta=dict(volume.meta), applied_operations=list(volume.applied_operations))
+            out = _copied(out, resampled(out.as_tensor(), affine, old_affine, old_shape, None, mode))
         out.affine = torch.from_numpy(old_affine)
         return out
 
@@ -119,6 +118,11 @@ class Isotropicd(MapTransform, InvertibleTransform):
         for key, array in self.key_iterator(item, self.arrays):
             item[key] = array.inverse(item[key])
         return item
+
+
+def _copied(volume: MetaTensor, values: torch.Tensor) -> MetaTensor:
+    """``values`` with a copy of what ``volume`` knows about itself."""
+    return MetaTensor(values, meta=dict(volume.meta), applied_operations=list(volume.applied_operations))
 
 
 def _known(mode: str) -> str:
@@ -172,27 +176,39 @@ def resampled(
 ) -> torch.Tensor:
     """``(C, X, Y, Z)`` on another grid; voxels are boxes, so the outer half voxel repeats the edge.
 
+    Where the grids are oblique to each other, the edge is carried on for one new voxel more: a prediction that comes
+    back would otherwise mix background into the outermost voxels.
+
     Args:
         volume: values, any device; the work is done on the CPU.
         affine, new_affine: index -> millimetres of the two grids; any invertible matrix.
         new_shape: voxels of the new grid.
-        background: value outside the field of view, one or one a channel; None takes each channel's smallest.
+        background: value outside the field of view, one or one a channel; None where the new grid lies inside the old.
         mode: ``"bilinear"`` or ``"nearest"``.
         sigmas: Gaussian before the interpolation, in voxels along each old axis.
     """
     to_old = np.linalg.solve(affine, new_affine)  # index in the new grid -> index in the old
     channels = volume.detach().cpu().numpy()
-    fill = channels.min(axis=(1, 2, 3)) if background is None else ensure_tuple_rep(background, len(channels))
     turned = _turned(channels, to_old, tuple(new_shape))
     if turned is not None:
         return torch.from_numpy(turned).to(volume.device)
+    fill = channels.min(axis=(1, 2, 3)) if background is None else ensure_tuple_rep(background, len(channels))
+    margin = np.zeros(3, int) if background is None else edge_margin(to_old)
     out = np.empty((len(channels), *new_shape), dtype=np.float32)
     for channel, value, target in zip(channels, fill, out, strict=True):
         for axis, sigma in enumerate(sigmas or ()):
             if sigma > 0:
                 channel = ndimage.gaussian_filter1d(channel, sigma, axis=axis, mode="nearest")
-        target[...] = _interpolated(channel, to_old, new_shape, float(value), mode)
+        target[...] = _interpolated(channel, to_old, margin, new_shape, float(value), mode)
     return torch.from_numpy(out).to(volume.device)
+
+
+def edge_margin(to_old: np.ndarray) -> np.ndarray:
+    """How many old voxels the edge is carried on along each old axis: one new step; none where axes are parallel."""
+    steps = np.abs(to_old[:3, :3])
+    if ((steps > 1e-6).sum(axis=0) == 1).all():
+        return np.zeros(3, int)
+    return np.ceil(steps.sum(axis=1) - 0.5).clip(0).astype(int)
 
 
 def _turned(channels: np.ndarray, to_old: np.ndarray, new_shape: tuple[int, ...]) -> np.ndarray | None:
@@ -210,16 +226,17 @@ def _turned(channels: np.ndarray, to_old: np.ndarray, new_shape: tuple[int, ...]
 
 
 def _interpolated(
-    channel: np.ndarray, to_old: np.ndarray, shape: Sequence[int], background: float, mode: str
+    channel: np.ndarray, to_old: np.ndarray, margin: np.ndarray, shape: Sequence[int], background: float, mode: str
 ) -> np.ndarray:
     """One channel by SimpleITK, the fastest we measured; it works on indices, so that shear is no obstacle."""
     import SimpleITK  # heavy, and only resampling needs it
 
     # SimpleITK counts axes backwards: its index (i, j, k) is numpy's [k, j, i]. So the map is turned, not the data.
-    image = SimpleITK.GetImageFromArray(np.ascontiguousarray(channel))
+    padded = np.pad(channel, [(int(n), int(n)) for n in margin], mode="edge") if margin.any() else channel
+    image = SimpleITK.GetImageFromArray(np.ascontiguousarray(padded))
     transform = SimpleITK.AffineTransform(3)
     transform.SetMatrix(to_old[2::-1, 2::-1].ravel().tolist())
-    transform.SetTranslation(to_old[2::-1, 3].tolist())
+    transform.SetTranslation((to_old[:3, 3] + margin)[::-1].tolist())
     resample = SimpleITK.ResampleImageFilter()
     resample.SetSize([int(n) for n in reversed(shape)])
     resample.SetTransform(transform)

@@ -39,7 +39,9 @@ def stream(epochs, workers, persistent=False, start=0, batch=2):
     for number, epoch in enumerate(epochs):
         sampler.set_epoch(epoch, start if number == 0 else 0)
         for content in loader:
-            found.append((epoch, content["index"].tolist(), content["source"].numpy().tobytes(), content["drawn"].tolist()))
+            found.append(
+                (epoch, content["index"].tolist(), content["source"].numpy().tobytes(), content["drawn"].tolist())
+            )
     return found
 
 

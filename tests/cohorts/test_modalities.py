@@ -69,7 +69,9 @@ def test_an_untrained_bundle_is_told_to_train(tmp_path):
         read_modalities(tmp_path / "modalities.json")
 
 
-@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"format": 2, "spacing": [1, 1, 1], "source": [], "target": []}'])
+@pytest.mark.parametrize(
+    "content", ["{", "[]", "{}", '{"format": 2, "spacing": [1, 1, 1], "source": [], "target": []}']
+)
 def test_a_file_that_describes_nothing_is_refused(tmp_path, content):
     path = tmp_path / "modalities.json"
     path.write_text(content)

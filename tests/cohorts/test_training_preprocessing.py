@@ -56,7 +56,9 @@ def items(tmp_path):
     """Source and target are the same noise, and the mask is where it is positive; the second case has no mask."""
     generator, cases = np.random.default_rng(0), []
     for name, shape in (("a", (12, 21, 3)), ("b", (19, 9, 4))):
-        values = np.kron(generator.uniform(-1024, 2000, [-(-n // 3) for n in shape[:2]] + [shape[2]]), np.ones((3, 3, 1)))
+        values = np.kron(
+            generator.uniform(-1024, 2000, [-(-n // 3) for n in shape[:2]] + [shape[2]]), np.ones((3, 3, 1))
+        )
         values = values[: shape[0], : shape[1]].astype(np.float32)
         for kind, content in (("S", values), ("T", values), ("mask", (values > 488).astype(np.uint8))):
             nibabel.save(nibabel.Nifti1Image(content, np.eye(4)), tmp_path / f"{name}_{kind}.nii")
@@ -85,7 +87,7 @@ def test_augmentation_is_the_same_for_source_target_and_mask(items):
         item = data[epoch, 0]
         assert torch.equal(item["source"], item["target"])
         assert set(item["mask"].unique().tolist()) <= {0.0, 1.0}
-        # away from edges of the mask, where the two interpolations may differ, it still says where the noise is positive
+        # but for its edges, where the two interpolations differ, the mask still says where the noise is positive
         agreement = ((item["source"] > 0) == (item["mask"] > 0)).float().mean()
         assert agreement > 0.85
         changed += not torch.allclose(item["source"], plain)

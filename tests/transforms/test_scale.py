@@ -46,7 +46,10 @@ def test_the_inverse_restores(lower, width, share):
 
 def test_volumes_keep_their_affine():
     affine = torch.diag(torch.tensor([2.0, 2.0, 3.0, 1.0], dtype=torch.float64))
-    data = {"target": MetaTensor(torch.rand(2, 3, 4, 5), affine=affine), "windows": {"target": [[0, 1, ""], [0, 2, ""]]}}
+    data = {
+        "target": MetaTensor(torch.rand(2, 3, 4, 5), affine=affine),
+        "windows": {"target": [[0, 1, ""], [0, 2, ""]]},
+    }
     for after in (ScaleByWindowd("target")(data), RestoreByWindowd("target")(data)):
         assert isinstance(after["target"], MetaTensor)
         assert torch.equal(after["target"].affine, affine)
@@ -66,7 +69,9 @@ def test_windows_of_the_model_take_the_place_of_the_items(window):
 
 
 def test_half_precision_predictions_are_restored_in_float32():
-    pred = RestoreByWindowd("pred", windows=[[-1024, 2000, "HU"]])({"pred": torch.zeros(1, 2, dtype=torch.bfloat16)})["pred"]
+    pred = RestoreByWindowd("pred", windows=[[-1024, 2000, "HU"]])({"pred": torch.zeros(1, 2, dtype=torch.bfloat16)})[
+        "pred"
+    ]
     assert pred.dtype == torch.float32
     assert pred.tolist() == [[488.0, 488.0]]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from medtrans.errors import InputError
@@ -32,4 +32,5 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         reason = error.strerror or str(error)
         raise InputError(path, f"cannot be written ({reason})", "Choose a folder that you may write to") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(NotADirectoryError):  # the folder is a file: nothing was written, the error above says so
+            temporary.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from medtrans.simulate.phantom.canvas import Canvas, Layer, Region, Slices
 from medtrans.simulate.phantom.cerebrum import Cerebrum, Folds
 from medtrans.simulate.phantom.deep_brain import deep_brain, hindbrain
 from medtrans.simulate.phantom.face import eyes, face
-from medtrans.simulate.phantom.fields import HALF_EXTENT, Axis, Field, smooth_field, stream
+from medtrans.simulate.phantom.fields import HALF_EXTENT, Field, covering, smooth_field, stream
 from medtrans.simulate.phantom.grid import Grid
 from medtrans.simulate.phantom.individual import Individual, Lesion, chosen_lesion
 from medtrans.simulate.phantom.pathology import lesion
@@ -60,7 +60,7 @@ class Anatomy:
 
     def _warp(self, axis: str) -> Field:
         """Displacement (mm) of the head frame along one axis, so that no two heads are ellipsoids."""
-        axes = tuple(Axis.covering(-half, half, 5.0) for half in HALF_EXTENT)
+        axes = covering(HALF_EXTENT, 5.0)
         nodes = [a.nodes for a in axes]
         parts = [smooth_field(s, stream(self.seed, f"warp {axis} {s}"), 0.4 * s).at(nodes) * sd for s, sd in WARPS]
         return Field(axes, sum(parts))  # type: ignore[arg-type]
@@ -69,20 +69,24 @@ class Anatomy:
         """Everything there is to paint, from the outside in."""
         person = self.individual
         cerebrum = Cerebrum(person, Folds.draw(person, stream(self.seed, "folds")))
-        layers = (*scalp(person), *face(), *eyes(), *spine(), *skull(), cerebrum, *deep_brain(person), *hindbrain(person))
-        return (*layers, *lesion(self.lesion)) if self.lesion else layers
+        outer: tuple[Layer, ...] = (*scalp(person), *face(), *eyes(), *spine(), *skull())
+        inner: tuple[Layer, ...] = (cerebrum, *deep_brain(person), *hindbrain(person))
+        return (*outer, *inner, *(lesion(self.lesion) if self.lesion else ()))
 
     def head_coordinates(self, world: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """Head coordinates x, y, z (mm) on the grid spanned by three vectors of world coordinates (mm)."""
         offsets = [along - shift for along, shift in zip(world, self._shift, strict=True)]
         x, y, z = (offset.view([-1 if i == axis else 1 for i in range(3)]) for axis, offset in enumerate(offsets))
-        return [warp.at(world) + row[0] * x + row[1] * y + row[2] * z for warp, row in zip(self._warps, self._to_head, strict=True)]
+        return [
+            warp.at(world) + row[0] * x + row[1] * y + row[2] * z
+            for warp, row in zip(self._warps, self._to_head, strict=True)
+        ]
 
     def fields_for(self, grid: Grid, pool: ThreadPoolExecutor) -> dict[str, Field]:
         """The random fields, the head frame and the large surfaces, ready to be read anywhere in ``grid``."""
         step = max(2.0, 1.6 * max(grid.spacing))
         halves = [n * s / 2 for n, s in zip(grid.shape, grid.spacing, strict=True)]
-        axes = tuple(Axis.covering(-half, half, step) for half in halves)
+        axes = covering(halves, step)
         nodes = [axis.nodes for axis in axes]
 
         def slab(planes: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -94,7 +98,9 @@ class Anatomy:
         slabs = list(pool.map(slab, nodes[0].split(SURFACE_SLAB)))
         return self.fields | {name: Field(axes, torch.cat([part[name] for part in slabs])) for name in slabs[0]}
 
-    def paint(self, coordinates: Sequence[torch.Tensor], voxel: float, fields: dict[str, Field]) -> tuple[Canvas, Region]:
+    def paint(
+        self, coordinates: Sequence[torch.Tensor], voxel: float, fields: dict[str, Field]
+    ) -> tuple[Canvas, Region]:
         """Paint every layer on a block of voxels.
 
         Args:
@@ -116,7 +122,9 @@ class Anatomy:
     def world_box(self, bounds: Box) -> WorldBox:
         """Corners (world mm) of a box that holds all points whose head coordinates lie in ``bounds``."""
         limit = 200.0  # mm, beyond every field of view
-        lower, upper = (torch.tensor([min(max(c, -limit), limit) for c in corner], dtype=torch.float32) for corner in bounds)
+        lower, upper = (
+            torch.tensor([min(max(c, -limit), limit) for c in corner], dtype=torch.float32) for corner in bounds
+        )
         inverse = torch.linalg.inv(self._to_head)
 
         def hull(low: torch.Tensor, high: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

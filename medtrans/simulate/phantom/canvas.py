@@ -120,7 +120,9 @@ class Canvas:
         """A window on part of this canvas: painting there paints here."""
         return Canvas(self.main[block], self.rest[block], self.share[block], self.voxel)
 
-    def paint(self, tissue: str, distance: torch.Tensor, share: float | torch.Tensor = 1.0, blur: float | None = None) -> None:
+    def paint(
+        self, tissue: str, distance: torch.Tensor, share: float | torch.Tensor = 1.0, blur: float | None = None
+    ) -> None:
         """Cover what is inside a surface.
 
         Args:

@@ -15,7 +15,7 @@ from medtrans.simulate.phantom.shapes import Box, Capsule, Ellipsoid
 from medtrans.simulate.phantom.surfaces import petrous_ridge
 
 CUBE_NODES, CUBE_STEP = 80, 3.0  # the periodic cube that holds the pattern of the sulci, nodes and mm a node
-#: where the rays start along which the pattern is carried to the surface: the core of each hemisphere, and its half-axes
+#: the core of each hemisphere, from which rays carry the pattern to the surface, and the half-axes of the hemisphere
 CORE, CORE_RADII = (17.0, -4.0, 12.0), (50.0, 80.0, 58.0)
 SUPRASELLAR_CISTERN = Ellipsoid((0, 14, -24), (17, 24, 15))
 BRAINSTEM_CISTERN = Capsule((0, -12, -16), (0, -34, -62), 18, 15)
@@ -82,7 +82,7 @@ class Cerebrum:
         """Grey matter where the nearest fluid is within the thickness of the cortex, white matter deeper."""
         surface = self._surface(region)
         primary, secondary, reach = self.folds.at(region)
-        sulci = self._sulci(-surface, primary, secondary, reach)
+        sulci = self._sulci(-region["cerebrum"], primary, secondary, reach)
         fluid = torch.minimum(torch.minimum(-surface, sulci), self._fissures(region))
         canvas.paint("grey matter", -fluid)
         cortex = self.individual.cortex + 0.35 * reach
@@ -100,9 +100,9 @@ class Cerebrum:
     ) -> torch.Tensor:
         """Distance to the fluid in the sulci; negative in it. Sheets end at their reach and taper with depth."""
         width = self.individual.sulci
-        deep = (primary**2 + (depth - (17 + 5 * reach).clamp(7, 26)).clamp(min=0) ** 2).sqrt()
+        deep = (primary**2 + (depth - (16 + 5 * reach).clamp(6, 25)).clamp(min=0) ** 2).sqrt()
         deep -= (0.25 + 0.55 * width) * (1.05 - depth / 34).clamp(0.25, 1)
-        shallow = (secondary**2 + (depth - (8 + 3.5 * reach).clamp(3, 14)).clamp(min=0) ** 2).sqrt()
+        shallow = (secondary**2 + (depth - (6.5 + 3 * reach).clamp(2, 12)).clamp(min=0) ** 2).sqrt()
         return torch.minimum(deep, shallow - (0.05 + 0.40 * width))
 
     def _fissures(self, region: Region) -> torch.Tensor:

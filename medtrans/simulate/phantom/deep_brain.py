@@ -24,13 +24,15 @@ def _callosal_arc(place: Place) -> torch.Tensor:
 
 def lateral_ventricle(size: float) -> Shape:
     """Frontal horn, body, trigone, occipital and temporal horn of both sides; ``size`` scales the radii."""
-    medial = 8 * size + 1
-    frontal = Capsule((medial, 31, 13), (medial, 6, 21), 4.4 * size, 4.0 * size, paired=True)
-    body = Capsule((medial, 6, 21), (13, -30, 20), 4.0 * size, 5.0 * size, paired=True)
+    medial, lateral = 4.2 * size + 0.7, 9 * size
+    frontal = Capsule((medial, 29, 12), (medial, 4, 20), 4.2 * size, 4.0 * size, paired=True)
+    roof = Capsule((lateral, 30, 16), (lateral, 4, 22), 2.6 * size, 2.4 * size, paired=True)  # horns point outwards
+    frontal_and_roof = (frontal | roof).blended(3.0)
+    body = Capsule((lateral - 1, 4, 21), (13, -30, 20), 3.6 * size, 5.0 * size, paired=True)
     occipital = Capsule((14, -32, 19), (23, -58, 10), 5.0 * size, 2.0 * size, paired=True)
     descending = Capsule((15, -32, 18), (31, -18, -8), 5.0 * size, 2.4 * size, paired=True)
     temporal = Capsule((31, -18, -8), (29, 6, -17), 2.4 * size, 1.8 * size, paired=True)
-    upper = ((frontal | body).blended(3.0) | occipital).blended(4.0)
+    upper = ((frontal_and_roof | body).blended(3.0) | occipital).blended(4.0)
     return ((upper | descending).blended(4.0) | temporal).blended(3.0)
 
 
@@ -74,11 +76,11 @@ def hindbrain(individual: Individual) -> tuple[Structure, ...]:
 
     def between_folia(place: Place) -> torch.Tensor:
         depth = -hull.distance(place)
-        return -torch.minimum(2.7 * folia(place) - 0.22 + (depth - 9).clamp(min=0), depth)
+        return -torch.minimum(2.7 * folia(place) - 0.22 + (depth - 7).clamp(min=0), depth)
 
     def branches(place: Place) -> torch.Tensor:
         depth = -hull.distance(place)
-        tree = 2.1 - torch.minimum(2.9 * folia(place) + 0.9 * (depth - 12).clamp(min=0), depth - 3.2)
+        tree = 2.1 - torch.minimum(2.9 * folia(place) + 0.9 * (depth - 7).clamp(min=0), depth - 3.2)
         core = Ellipsoid((16, -45, -36), (14, 12, 9), paired=True).distance(place)
         return torch.minimum(torch.maximum(tree, 2.6 - depth), core)
 

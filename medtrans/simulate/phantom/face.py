@@ -11,7 +11,9 @@ from medtrans.simulate.phantom.shapes import Capsule, Ellipsoid, Implicit, Place
 ZYGOMATIC_ARCH = Capsule((54, 60, -50), (68, 14, -48), 4.5, paired=True)
 JAW_RAMUS = Capsule((52, 4, -56), (47, 18, -104), 7.0, 6.5, paired=True)
 JAW_BODY = Capsule((47, 18, -104), (8, 78, -116), 7.5, paired=True)
-MAXILLA = (Ellipsoid((24, 60, -62), (25, 24, 24), paired=True) | Ellipsoid((44, 60, -51), (13, 13, 11), paired=True)).blended(5.0)
+MAXILLA = (
+    Ellipsoid((24, 60, -62), (25, 24, 24), paired=True) | Ellipsoid((44, 60, -51), (13, 13, 11), paired=True)
+).blended(5.0)
 PALATE = Ellipsoid((0, 58, -82), (26, 32, 9)) & above(-92)
 NASAL_BONE = Capsule((0, 84, -30), (0, 94, -46), 3.5)
 ORBIT = Ellipsoid((31, 54, -32), (22, 31, 21), paired=True) - Ellipsoid((31, 62, -32), (19, 34, 17.5), paired=True)

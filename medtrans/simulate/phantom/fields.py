@@ -10,7 +10,7 @@ import numpy as np
 import scipy.fft
 import torch
 
-#: half the extent in mm that random fields cover; the nominal field of view is 192 x 224 x 192 mm, beyond they are constant
+#: half the extent in mm that random fields cover, a little more than the nominal field of view; constant beyond
 HALF_EXTENT = (104.0, 120.0, 104.0)
 
 
@@ -55,16 +55,25 @@ class Axis:
         return self.start + self.step * torch.arange(self.count, dtype=torch.float32)
 
     def weights(self, coordinates: torch.Tensor) -> torch.Tensor:
-        """Linear interpolation from the nodes to ``coordinates`` (n,) as a matrix (n, count); constant beyond the ends."""
+        """Linear interpolation from the nodes to ``coordinates`` (n,), as a matrix (n, count); constant outside."""
         position = ((coordinates - self.start) / self.step).clamp(0, self.count - 1)
         return (1 - (position[:, None] - torch.arange(self.count, dtype=torch.float32)).abs()).clamp_(min=0)
+
+
+Axes = tuple[Axis, Axis, Axis]
+
+
+def covering(halves: Sequence[float], step: float) -> Axes:
+    """Axes with nodes every ``step`` mm that enclose plus and minus ``halves`` (mm)."""
+    x, y, z = (Axis.covering(-half, half, step) for half in halves)
+    return x, y, z
 
 
 @dataclass(frozen=True)
 class Field:
     """Values on the nodes of three axes, linear in between."""
 
-    axes: tuple[Axis, Axis, Axis]
+    axes: Axes
     values: torch.Tensor
 
     def at(self, coordinates: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -75,7 +84,9 @@ class Field:
         return along_axes(self.values[first:last], (weights[0][:, first:last], *weights[1:]))
 
 
-def filtered_noise(shape: Sequence[int], transfer: Callable[[np.ndarray], np.ndarray], rng: np.random.Generator) -> np.ndarray:
+def filtered_noise(
+    shape: Sequence[int], transfer: Callable[[np.ndarray], np.ndarray], rng: np.random.Generator
+) -> np.ndarray:
     """White noise through an isotropic filter, periodic, with mean 0 and standard deviation 1.
 
     Args:
@@ -85,7 +96,7 @@ def filtered_noise(shape: Sequence[int], transfer: Callable[[np.ndarray], np.nda
     """
     white = rng.standard_normal(shape, dtype=np.float32)
     along = [np.fft.fftfreq(n) for n in shape[:-1]] + [np.fft.rfftfreq(shape[-1])]
-    squares = sum(np.square(f).reshape([-1 if i == axis else 1 for i in range(len(shape))]) for axis, f in enumerate(along))
+    squares = sum(component**2 for component in np.meshgrid(*along, indexing="ij", sparse=True))
     gain = transfer(np.sqrt(squares)).astype(np.float32)
     noise = scipy.fft.irfftn(scipy.fft.rfftn(white) * gain, s=shape)
     noise -= noise.mean()
@@ -100,14 +111,14 @@ def smooth_field(sigma: float, rng: np.random.Generator, step: float) -> Field:
         rng: source of the noise.
         step: distance of the nodes, mm; at most about ``sigma``.
     """
-    axes = tuple(Axis.covering(-half, half, step) for half in HALF_EXTENT)
+    axes = covering(HALF_EXTENT, step)
     nodes = sigma / step
     noise = filtered_noise([axis.count for axis in axes], lambda k: np.exp(-2 * (math.pi * nodes * k) ** 2), rng)
-    return Field(axes, torch.from_numpy(noise))  # type: ignore[arg-type]
+    return Field(axes, torch.from_numpy(noise))
 
 
 def band_pass_cube(nodes: int, wavelength: float, rng: np.random.Generator, bandwidth: float = 0.22) -> np.ndarray:
-    """Noise of one wavelength (in nodes), cubic, periodic: its zero level set is a labyrinth of evenly spaced sheets."""
+    """Cubic periodic noise of one wavelength (in nodes): its zero level set is a labyrinth of evenly spaced sheets."""
     return filtered_noise(
         (nodes,) * 3, lambda k: np.exp(-0.5 * ((k - 1 / wavelength) * wavelength / bandwidth) ** 2), rng
     )

@@ -32,7 +32,11 @@ class Grid:
         along = (float(spacing),) * 3 if isinstance(spacing, (int, float)) else tuple(float(s) for s in spacing)
         if len(along) != 3 or not all(s > 0 and math.isfinite(s) for s in along):
             raise ValueError(f"spacing must be a positive number of mm, or three, got {spacing}")
-        counts = tuple(shape) if shape is not None else tuple(round(f / s) for f, s in zip(FIELD_OF_VIEW, along, strict=True))
+        counts = (
+            tuple(shape)
+            if shape is not None
+            else tuple(round(f / s) for f, s in zip(FIELD_OF_VIEW, along, strict=True))
+        )
         if len(counts) != 3 or not all(n >= 1 for n in counts):
             raise ValueError(f"shape must be three positive numbers of voxels, got {counts} at {spacing} mm")
         return cls(tuple(int(n) for n in counts), along)  # type: ignore[arg-type]

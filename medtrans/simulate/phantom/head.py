@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -32,31 +34,56 @@ from medtrans.simulate.phantom.pathology import LESION_TISSUES
 from medtrans.simulate.phantom.signals import MODALITIES, MR
 from medtrans.simulate.phantom.tissues import LABELS
 
+#: goes up whenever a seed gives another image than before, so that cached cohorts are made again
+VERSION = 1
 SLAB_VOXELS = 400_000  # voxels painted at once: temporaries stay in the processor's cache
+
+
+@dataclass
+class _SingleThreads:
+    """Sets torch to one thread and full precision while anyone makes a phantom, in whatever thread."""
+
+    users: int = 0
+    threads: int = 1
+    precision: str = "highest"
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __enter__(self) -> int:
+        with self.lock:
+            if self.users == 0:
+                self.threads, self.precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
+                torch.set_float32_matmul_precision("highest")
+            torch.set_num_threads(1)
+            self.users += 1
+            return self.threads
+
+    def __exit__(self, *_: object) -> None:
+        with self.lock:
+            self.users -= 1
+            torch.set_num_threads(self.threads)  # of this thread, and of those to come
+            if self.users == 0:
+                torch.set_float32_matmul_precision(self.precision)
+
+
+_single_threads = _SingleThreads()
 
 
 @contextmanager
 def one_thread_each() -> Iterator[ThreadPoolExecutor]:
-    """A pool of as many workers as torch has threads, each of one thread and in full precision.
+    """A pool of as many workers as torch has threads, each of one thread.
 
-    Slabs are shared out, not operations: so that the result does not depend on the number of threads.
+    Slabs are shared out, not operations: so the result does not depend on the number of threads.
     """
-    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
-    torch.set_num_threads(1)
-    torch.set_float32_matmul_precision("highest")
-    try:
-        with ThreadPoolExecutor(threads) as pool, torch.inference_mode():
-            yield pool
-    finally:
-        torch.set_num_threads(threads)
-        torch.set_float32_matmul_precision(precision)
+    with _single_threads as threads, ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        yield pool
 
 
 class HeadPhantom:
     """One synthetic head.
 
-    The same seed, spacing and shape give bit-identical output on one machine; the same seed at another spacing shows the
-    same anatomy. Voxels larger than 2 mm are averages of smaller ones, so that coarse images have true partial volume.
+    The same seed, spacing and shape give bit-identical output on one machine, whatever the number of threads; the same
+    seed at another spacing shows the same anatomy. Voxels larger than 2 mm are averages of smaller ones, so that coarse
+    images have true partial volume.
 
     Args:
         seed: who it is, a non-negative integer.
@@ -120,13 +147,16 @@ class HeadPhantom:
         """
         for modality in modalities:
             if modality not in MODALITIES:
-                raise InputError(f"modality {modality!r}", "cannot be simulated", f"Choose from {', '.join(MODALITIES)}")
+                known = ", ".join(MODALITIES)
+                raise InputError(f"modality {modality!r}", "cannot be simulated", f"Choose from {known}")
         with one_thread_each() as pool:
             fields = self.anatomy.fields_for(self.grid.finer(), pool)
             tables = {modality: self.contrast.table(modality) for modality in modalities}
             shading = {modality: self.contrast.shading(modality) for modality in modalities if modality in MR}
             planes = self._planes()
-            slabs = list(pool.map(lambda number: self._slab(number, planes, fields, tables, shading), range(len(planes))))
+            slabs = list(
+                pool.map(lambda number: self._slab(number, planes, fields, tables, shading), range(len(planes)))
+            )
             volumes = {name: torch.cat([slab.pop(name) for slab in slabs]) for name in list(slabs[0])}
             if "PET" in volumes:
                 volumes["PET"] = pet_image(volumes["PET"], self.grid, self._noise("PET", 0))

@@ -84,12 +84,10 @@ def blurred(volume: torch.Tensor, grid: Grid, width: float, keep_variance: bool 
 
 
 def pet_image(uptake: torch.Tensor, grid: Grid, noise: np.random.Generator | None) -> torch.Tensor:
-    """SUV as a scanner of finite resolution shows it, with the grainy noise of a reconstruction (variance ~ activity)."""
+    """SUV as a scanner of finite resolution shows it, with a reconstruction's grainy noise (variance ~ activity)."""
     seen = blurred(uptake, grid, PET_RESOLUTION)
     if noise is None:
         return seen
     grain = blurred(gaussian_noise(uptake.shape, noise), grid, PET_GRAIN, keep_variance=True)
     at_one = PET_NOISE * math.sqrt(PET_NOISE_AT)
     return seen.clamp(min=0.05).sqrt_().mul_(grain).mul_(at_one).add_(seen).clamp_(min=0)
-
-

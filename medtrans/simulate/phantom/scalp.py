@@ -8,7 +8,7 @@ import torch
 
 from medtrans.simulate.phantom.canvas import Canvas, Region, Structure
 from medtrans.simulate.phantom.individual import Individual
-from medtrans.simulate.phantom.shapes import Capsule, Ellipsoid, Implicit, Place, above, inside
+from medtrans.simulate.phantom.shapes import Capsule, Ellipsoid, Implicit, Place, inside
 from medtrans.simulate.phantom.surfaces import PETROUS_RIDGE
 
 OUTSIDE_SKULL = Implicit(lambda place: 1.0 - place["skull"])
@@ -93,5 +93,3 @@ def skull() -> tuple[Structure, ...]:
         Structure("petrous bone", "cortical bone", PETROUS_RIDGE),
         Structure("petrous cells", "air", PETROUS_RIDGE.grown(-2.5) & air_cells(0.8, 2.4)),
     )
-
-

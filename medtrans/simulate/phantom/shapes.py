@@ -15,7 +15,7 @@ EVERYWHERE: Box = ((-math.inf,) * 3, (math.inf,) * 3)
 
 
 class Place(Protocol):
-    """Where distances are wanted: head coordinates in mm (right, front, top positive) and the fields at those points."""
+    """Where distances are wanted: head coordinates in mm (right, front, top positive) and the fields there."""
 
     @property
     def x(self) -> torch.Tensor: ...  # noqa: D102
@@ -64,7 +64,7 @@ def smooth_max(a: torch.Tensor, b: torch.Tensor, blend: float) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class Shape:
-    """A body: something with a signed distance and bounds; ``|``, ``&``, ``-`` combine, :meth:`grown` moves the surface."""
+    """A body: signed distance and bounds; ``|``, ``&`` and ``-`` combine two, :meth:`grown` moves the surface."""
 
     def distance(self, place: Place) -> torch.Tensor:
         """Signed distance in mm at every point of ``place``, negative inside."""

@@ -11,7 +11,7 @@ from medtrans.simulate.phantom.tissues import Tissue
 
 MODALITIES = ("T1", "T2", "PD", "FLAIR", "CT", "PET")
 MR = ("T1", "T2", "PD", "FLAIR")
-#: MR intensity of a fully relaxed voxel of water; MR units are arbitrary, this gives them a scanner's order of magnitude
+#: MR intensity of a fully relaxed voxel of water: MR units are arbitrary, this is a scanner's order of magnitude
 WATER_SIGNAL = 1000.0
 
 
@@ -68,9 +68,12 @@ class Protocol:
             return tissue.hu
         if modality == "PET":
             return tissue.suv
-        return WATER_SIGNAL * {
-            "T1": lambda: inversion_recovery(tissue, self.t1_ti, self.t1_tr, self.t1_te),
-            "T2": lambda: spin_echo(tissue, self.t2_tr, self.t2_te),
-            "PD": lambda: spin_echo(tissue, self.pd_tr, self.pd_te),
-            "FLAIR": lambda: inversion_recovery(tissue, self.flair_ti, self.flair_tr, self.flair_te),
-        }[modality]()
+        return (
+            WATER_SIGNAL
+            * {
+                "T1": lambda: inversion_recovery(tissue, self.t1_ti, self.t1_tr, self.t1_te),
+                "T2": lambda: spin_echo(tissue, self.t2_tr, self.t2_te),
+                "PD": lambda: spin_echo(tissue, self.pd_tr, self.pd_te),
+                "FLAIR": lambda: inversion_recovery(tissue, self.flair_ti, self.flair_tr, self.flair_te),
+            }[modality]()
+        )

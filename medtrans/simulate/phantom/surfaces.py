@@ -65,7 +65,9 @@ FACE_RELIEF: tuple[tuple[str, Ellipsoid | Capsule, float], ...] = (
 def _skin(place: Place, scalp: torch.Tensor) -> torch.Tensor:
     """The skin: scalp, face, nose, neck and ears."""
     face = smooth_min(
-        Ellipsoid((0, 34, -70), (62, 60, 66)).distance(place), Ellipsoid((0, 54, -108), (42, 44, 42)).distance(place), 20.0
+        Ellipsoid((0, 34, -70), (62, 60, 66)).distance(place),
+        Ellipsoid((0, 54, -108), (42, 44, 42)).distance(place),
+        20.0,
     )
     cheek_bones = Ellipsoid((42, 56, -52), (24, 26, 24), paired=True)
     head = smooth_min(scalp, smooth_min(face, cheek_bones.distance(place), 12.0), 20.0)

@@ -26,8 +26,8 @@ class Tissue:
     suv: float
 
 
-# Orders of magnitude as in Stanisz et al. 2005 (doi 10.1002/mrm.20605) for relaxation and Bushberg et al., "The Essential
-# Physics of Medical Imaging", for CT numbers; cortical bone has the signal void of a conventional echo time.
+# Relaxation times are of the order of Stanisz et al. 2005 (doi 10.1002/mrm.20605), CT numbers of textbook tables;
+# cortical bone has the signal void of a conventional echo time. They are chosen for contrast, not measured.
 TISSUES: dict[str, Tissue] = {
     "air": Tissue(t1=1000, t2=10, pd=0.00, hu=-1000, suv=0.00),
     "skin": Tissue(t1=900, t2=45, pd=0.70, hu=35, suv=0.60),

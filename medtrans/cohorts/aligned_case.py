@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 
 from medtrans.cohorts.grid import Grid, box, extent_in_reference, share_inside, target_grid
+from medtrans.cohorts.nifti import write_nifti
 from medtrans.cohorts.quality import draw_case
 from medtrans.cohorts.recipe import Modality, Recipe
 from medtrans.cohorts.registration import Alignment, Coarse, header_agrees, measure, register
 from medtrans.cohorts.resample import resample, source_range
 from medtrans.cohorts.selection import Candidate, Source
-from medtrans.cohorts.volumes import Volume, moved, read_volume, world_corners, write_volume
+from medtrans.cohorts.volumes import Volume, moved, read_volume, world_corners
 from medtrans.errors import InputError
 from medtrans.files import written_whole
 from medtrans.transforms.body_mask import body_mask
@@ -228,11 +229,11 @@ def _write(
     if folder.is_dir():
         shutil.rmtree(folder)
     for modality, values in volumes.items():
-        write_volume(folder / f"{modality}.nii", values, grid.affine)
-    write_volume(folder / "mask.nii", mask, grid.affine, np.uint8)
+        write_nifti(folder / f"{modality}.nii", values.astype(np.float32), grid.affine)
+    write_nifti(folder / "mask.nii", mask, grid.affine)
     files = {modality: f"{name}/{modality}.nii" for modality in volumes} | {"mask": f"{name}/mask.nii"}
     if label is not None:
-        write_volume(folder / "label.nii", label, grid.affine, np.int16)
+        write_nifti(folder / "label.nii", label.astype(np.int16), grid.affine)
         files["label"] = f"{name}/label.nii"
     return files
 

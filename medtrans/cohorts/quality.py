@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from medtrans.cohorts.case_picture import PLANES, middle_of
 from medtrans.files import written_whole
 from medtrans.transforms.window import Window
 
-PLANES = ("sagittal", "coronal", "axial")
 TILE_MM = 32.0
 
 
@@ -20,7 +20,7 @@ def draw_case(
     title: str,
     volumes: Mapping[str, np.ndarray],
     windows: Mapping[str, Window],
-    mask: np.ndarray | None,
+    mask: np.ndarray,
     spacing: tuple[float, ...],
 ) -> None:
     """Write the picture of one case as PNG.
@@ -45,11 +45,11 @@ def draw_case(
     FigureCanvasAgg(figure)
     figure.suptitle(title, color="white", fontsize=9)
     axes = figure.subplots(3, columns, squeeze=False)
-    middle = _middle(mask if mask is not None and mask.any() else np.ones(volumes[first].shape, bool))
+    middle = middle_of(mask)
     for axis in range(3):
         steps = [step for other, step in enumerate(spacing) if other != axis]
-        cut = {name: _cut(windows[name].normalise(values), axis, middle[axis]) for name, values in volumes.items()}
-        outline = None if mask is None else _cut(mask, axis, middle[axis])
+        cut = {name: windows[name].normalise(_cut(values, axis, middle[axis])) for name, values in volumes.items()}
+        outline = _cut(mask, axis, middle[axis])
         pictures: list[tuple[str, np.ndarray, np.ndarray | None]] = [(first, cut[first], None)]
         for name in others:
             board = np.where(_checkerboard(cut[first].shape, steps), cut[first], cut[name])
@@ -65,18 +65,9 @@ def draw_case(
         figure.savefig(temporary, facecolor="black")
 
 
-def _middle(mask: np.ndarray) -> list[int]:
-    """Index of the middle of the mask along each axis."""
-    middle = []
-    for axis in range(mask.ndim):
-        used = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
-        middle.append(int(used[len(used) // 2]))
-    return middle
-
-
 def _cut(volume: np.ndarray, axis: int, index: int) -> np.ndarray:
     """A plane for the eye: rows from top to bottom, columns left to right as the axes grow."""
-    return np.flipud(np.take(volume, index, axis=axis).T)
+    return np.flipud(volume[(slice(None),) * axis + (index,)].T)
 
 
 def _checkerboard(shape: tuple[int, ...], steps: list[float]) -> np.ndarray:

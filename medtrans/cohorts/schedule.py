@@ -11,6 +11,7 @@ from medtrans.errors import InputError, input_error_behind
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
+ANSWER_SECONDS = 20
 logger = logging.getLogger(__name__)
 
 
@@ -77,7 +78,7 @@ def _distributed(
 
 def _client(client_class: Any, cluster: Any, scheduler: str | None) -> Any:
     try:
-        return client_class(cluster if cluster is not None else scheduler, timeout="20s")
+        return client_class(cluster if cluster is not None else scheduler, timeout=ANSWER_SECONDS)
     except (OSError, TimeoutError, ValueError) as error:
         raise InputError(
             f"scheduler {scheduler}", f"does not answer ({error})", "Start it, or leave --scheduler out"

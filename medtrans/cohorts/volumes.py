@@ -7,7 +7,6 @@ import logging
 import os
 import zlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import cast
 
 import nibabel
@@ -16,7 +15,6 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 
 from medtrans.errors import InputError
-from medtrans.files import written_whole
 
 logger = logging.getLogger(__name__)
 
@@ -115,13 +113,3 @@ def _warn_of_doubtful_geometry(path: str | os.PathLike[str], image: nibabel.spat
         ).max()
         if apart > 0.5:
             logger.warning("%s: sform and qform are up to %.1f mm apart; the sform is used", path, apart)
-
-
-def write_volume(path: Path, values: np.ndarray, affine: np.ndarray, dtype: type = np.float32) -> None:
-    """Write uncompressed NIfTI, sform = qform (code 1), millimetres, whole or not at all."""
-    image = nibabel.Nifti1Image(np.ascontiguousarray(values, dtype=dtype), affine)
-    image.header.set_xyzt_units("mm")
-    image.set_sform(affine, code=1)
-    image.set_qform(affine, code=1)
-    with written_whole(path) as temporary:
-        nibabel.save(image, temporary)

@@ -24,9 +24,11 @@ def describe_modalities(dataset_dir: str | os.PathLike[str], source: Modalities,
     With it a new scan is scaled as the training scans were, and the output gets its physical unit.
 
     Returns:
-        JSON-ready ``{"format": 1, "spacing": [mm, mm, mm], "source": [entry, …], "target": [entry, …]}`` with an entry
-        for each channel: ``{"modality", "unit", "background": physical value of air, "intensity": the rule's
-        configuration, "window": [lower, upper, unit], the median over the training cases}``.
+        JSON-ready ``{"format": 1, "spacing": [mm, mm, mm], "size": [voxels or null, …] or null, "outside": "keep" or
+        "background", "source": [entry, …], "target": [entry, …]}`` with an entry for each channel: ``{"modality",
+        "unit", "background": physical value of air, "intensity": the rule's configuration, "window": [lower, upper,
+        unit], the median over the training cases}``, and how it was resampled, where the recipe says so: ``"kind",
+        "interpolation", "clamp"``.
 
     Raises:
         InputError: the data set has no usable recipe.json, lacks a modality, or has no training case with it.
@@ -36,6 +38,8 @@ def describe_modalities(dataset_dir: str | os.PathLike[str], source: Modalities,
     return {
         "format": FORMAT,
         "spacing": [float(step) for step in recipe["spacing"]],
+        "size": recipe.get("size"),
+        "outside": (recipe.get("mask") or {}).get("outside", "keep"),
         "source": [_entry(cases, recipe, modality) for modality in _listed(source)],
         "target": [_entry(cases, recipe, modality) for modality in _listed(target)],
     }
@@ -63,6 +67,14 @@ def read_modalities(path: str | os.PathLike[str]) -> dict[str, Any]:
     if description.get("format") != FORMAT or not entries or not complete or len(description.get("spacing", ())) != 3:
         raise InputError(path, f"does not describe modalities in format {FORMAT}", "Train the bundle again")
     return description
+
+
+def recorded_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The network's and images' settings that training recorded beside the modalities; empty before training.
+
+    With them inference builds the network that was trained, whatever overlays or overrides it was trained with.
+    """
+    return dict(_json(Path(path), "Train the bundle again").get("settings") or {}) if Path(path).is_file() else {}
 
 
 def _json(path: Path, remedy: str) -> dict[str, Any]:
@@ -107,4 +119,5 @@ def _entry(cases: Cases, recipe: dict[str, Any], modality: str) -> dict[str, Any
         "background": float(rule["background"]),
         "intensity": rule["intensity"],
         "window": [lower, upper, unit],
+        **{key: rule[key] for key in ("kind", "interpolation", "clamp") if key in rule},
     }

@@ -31,15 +31,15 @@ def as_rule(rule: RuleLike) -> Rule:
 class FitWindowd(MapTransform):
     """Fit each channel's intensity rule on the loaded volume and put the windows into ``item["windows"][key]``.
 
-    Percentile rules look inside the body only: inside ``item["mask"]`` where the item has one, otherwise inside
-    :func:`medtrans.transforms.body_mask.body_mask` of the volume (CT by -500 HU, everything else by Otsu's method), and
-    inside the whole volume where no body is found.
+    Rules that look at the volume do so inside the body of that channel, found by
+    :func:`medtrans.transforms.body_mask.body_mask` as in `medtrans prepare`: by the rule's own ``body`` ("CT", "MR",
+    "PET"), by CT's threshold where the rule's unit is HU, and as MR otherwise.
 
     Args:
         keys: volumes ``(C, X, Y[, Z])`` in physical units.
         rules: one rule a channel, callable ``(volume, mask) -> Window`` or its configuration ``{"_target_": …}``; or a
             mapping from key to such a list.
-        mask_key: where the item's own body mask lies, if there is one.
+        mask_key: take the body mask that lies there in the item instead, where there is one; None never does.
         allow_missing_keys: pass over entries that are missing.
     """
 
@@ -47,7 +47,7 @@ class FitWindowd(MapTransform):
         self,
         keys: KeysCollection = "source",
         rules: Sequence[RuleLike] | Mapping[Hashable, Sequence[RuleLike]] = (),
-        mask_key: str = "mask",
+        mask_key: str | None = None,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
@@ -68,8 +68,9 @@ class FitWindowd(MapTransform):
             if len(volume) != len(rules):
                 problem = f"has {len(volume)} channel(s), but the model was trained with {len(rules)}"
                 raise InputError(name, problem, "Give one volume for each modality of the model")
+            mask = None if self.mask_key is None else item.get(self.mask_key)
             pairs = zip(volume, rules, strict=True)
-            item["windows"][key] = [self._fitted(name, _plain(v), rule, item.get(self.mask_key)) for v, rule in pairs]
+            item["windows"][key] = [self._fitted(name, _plain(v), rule, mask) for v, rule in pairs]
         return item
 
     @staticmethod
@@ -78,11 +79,15 @@ class FitWindowd(MapTransform):
         try:
             inside = _plain(mask[0]) if mask is not None else None
             if inside is None and not isinstance(rule, FixedWindow):
-                inside = body_mask(volume, "CT" if getattr(rule, "unit", "") == "HU" else "MR")
+                inside = body_mask(volume, getattr(rule, "body", None) or ("CT" if _in_hu(rule) else "MR"))
             window = rule(volume, inside)
         except ValueError as error:
             raise InputError(name, f"has no intensity window: {error}", "Check that this is the right scan") from error
         return [window.lower, window.upper, window.unit]
+
+
+def _in_hu(rule: Rule) -> bool:
+    return getattr(rule, "unit", "") == "HU"
 
 
 def _plain(values: torch.Tensor) -> np.ndarray:

@@ -10,11 +10,16 @@ from medtrans.transforms import Window
 
 RECIPE = {
     "spacing": [1.0, 1.0, 1.5],
+    "size": [256, 256, None],
+    "mask": {"modality": "CT", "outside": "background"},
     "modalities": {
         "T1": {"intensity": {"_target_": "medtrans.transforms.PercentileWindow", "upper": 99.5}, "background": 0.0},
         "CT": {
             "intensity": {"_target_": "medtrans.transforms.FixedWindow", "lower": -1024, "upper": 2000, "unit": "HU"},
             "background": -1024.0,
+            "kind": "CT",
+            "interpolation": "cubic",
+            "clamp": [-1024.0, 3071.0],
         },
     },
 }
@@ -37,6 +42,8 @@ def test_the_contract_says_rule_unit_background_and_the_median_training_window(d
     assert description == {
         "format": 1,
         "spacing": [1.0, 1.0, 1.5],
+        "size": [256, 256, None],
+        "outside": "background",
         "source": [
             {
                 "modality": "T1",
@@ -53,6 +60,9 @@ def test_the_contract_says_rule_unit_background_and_the_median_training_window(d
                 "background": -1024.0,
                 "intensity": RECIPE["modalities"]["CT"]["intensity"],
                 "window": [-1024.0, 2000.0, "HU"],
+                "kind": "CT",
+                "interpolation": "cubic",
+                "clamp": [-1024.0, 3071.0],
             }
         ],
     }

@@ -6,6 +6,7 @@ import pytest
 import torch
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
+from scipy import ndimage
 from scipy.spatial.transform import Rotation
 from torch import nn
 
@@ -15,6 +16,8 @@ from medtrans.transforms import Isotropicd
 
 MODALITIES = {
     "spacing": [1.0, 1.0, 1.0],
+    "size": None,
+    "outside": "keep",
     "source": [
         {
             "modality": "T1",
@@ -22,6 +25,9 @@ MODALITIES = {
             "background": 0.0,
             "intensity": {"_target_": "medtrans.transforms.FixedWindow", "lower": 0, "upper": 600},
             "window": [0.0, 600.0, ""],
+            "kind": "MR",
+            "interpolation": "linear",
+            "clamp": "source",
         }
     ],
     "target": [
@@ -38,12 +44,7 @@ MODALITIES = {
 # What a bundle's inference.json holds; `modalities` there comes from medtrans.cohorts.read_modalities.
 INFERENCE = {
     "modalities": MODALITIES,
-    "to_grid": {
-        "_target_": "medtrans.transforms.Isotropicd",
-        "keys": ["source"],
-        "spacing": "@modalities#spacing",
-        "background": "$[[entry['background'] for entry in @modalities['source']]]",
-    },
+    "to_grid": {"_target_": "medtrans.transforms.isotropic_as_trained", "modalities": "@modalities"},
     "preprocessing": {
         "_target_": "Compose",
         "transforms": [
@@ -53,6 +54,13 @@ INFERENCE = {
                 "_target_": "medtrans.transforms.FitWindowd",
                 "keys": ["source"],
                 "rules": "$[entry['intensity'] for entry in @modalities['source']]",
+            },
+            {
+                "_target_": "medtrans.transforms.ClearOutsided",
+                "keys": ["source"],
+                "kind": "$@modalities['source'][0]['kind']",
+                "background": "$[entry['background'] for entry in @modalities['source']]",
+                "enabled": "$@modalities['outside'] == 'background'",
             },
             {"_target_": "medtrans.transforms.ScaleByWindowd", "keys": ["source"]},
         ],
@@ -123,7 +131,7 @@ def head(affine):
     return values.reshape(SHAPE).astype(np.float32), world[:, values.argmax()]
 
 
-def run(tmp_path, network, image_size, affine, inverted="@to_grid", **changes):
+def run(tmp_path, network, image_size, affine, **changes):
     values, ball = head(affine)
     image = nibabel.Nifti1Image(values, affine)
     image.header["descrip"], image.header["db_name"] = b"Jane Doe 1970", b"Doe^Jane"
@@ -135,7 +143,7 @@ def run(tmp_path, network, image_size, affine, inverted="@to_grid", **changes):
             "image_size": image_size,
             "network": network,
             "output_dir": str(tmp_path / "out"),
-            "inverted": inverted,
+            "inverted": "@to_grid",
             **changes,
         }
     )
@@ -149,11 +157,20 @@ def expected_hu(values):
     return values / 600 * (2000 + 1024) - 1024
 
 
-@pytest.mark.parametrize("image_size", [[64, 64], [24, 24], [24, 24, 24]])
-@pytest.mark.parametrize("inverted", ["@to_grid", "@preprocessing"])
-def test_the_identity_ends_on_the_sources_grid_in_the_targets_unit(tmp_path, image_size, inverted):
+@pytest.mark.parametrize(
+    ("image_size", "changes"),
+    [
+        ([64, 64], {}),
+        ([64, 64], {"inverted": "@preprocessing"}),  # Invertd of everything turns back the grid, not the intensity
+        ([24, 24], {}),
+        ([24, 24, 24], {}),
+        ([64, 64], {"modalities#source#0#interpolation": "cubic"}),
+        ([40, 40], {"modalities#size": [40, 40, None]}),
+    ],
+)
+def test_the_identity_ends_on_the_sources_grid_in_the_targets_unit(tmp_path, image_size, changes):
     affine = oblique()
-    values, ball, written, _ = run(tmp_path, nn.Identity(), image_size, affine, inverted)
+    values, ball, written, _ = run(tmp_path, nn.Identity(), image_size, affine, **changes)
     assert written.shape == SHAPE
     np.testing.assert_allclose(written.affine, affine, atol=1e-5)
     found, wanted = written.get_fdata(), expected_hu(values)
@@ -250,3 +267,38 @@ def test_the_resampling_step_is_shared_by_both_ends():
     preprocessing, postprocessing = (parser.get_parsed_content(k) for k in ("preprocessing", "postprocessing"))
     assert isinstance(postprocessing.transforms[1].transform, Isotropicd)
     assert preprocessing.transforms[1] is postprocessing.transforms[1].transform
+
+
+def test_a_small_body_in_a_wide_field_of_view_fills_the_one_window_it_was_trained_in(tmp_path):
+    """As brain PET: a window beside the body would show an instance norm something that it never saw in training."""
+    seen = []
+
+    class Seeing(nn.Module):
+        def forward(self, x):
+            seen.append(x.clone())
+            return x
+
+    affine = np.diag([-2.0, -2.0, 2.0, 1.0])  # 200 mm wide, LPS
+    affine[:3, 3] = (100, 100, -20)
+    x = np.stack(np.meshgrid(*[np.arange(n) for n in (100, 100, 20)], indexing="ij"))
+    inside = (
+        (x - np.array([30, 62, 10])[:, None, None, None]) ** 2 / np.array([14, 12, 9])[:, None, None, None] ** 2
+    ).sum(0) < 1
+    values = np.where(inside, 250 + 50 * np.sin(x[0] / 5) * np.cos(x[1] / 4 + x[2] / 6), 0).astype(np.float32)
+    nibabel.save(nibabel.Nifti1Image(values, affine), tmp_path / "wide.nii")
+    parser = ConfigParser(json.loads(json.dumps(INFERENCE)))
+    items = [{"case": "wide", "source": [str(tmp_path / "wide.nii")]}]
+    settings = {"items": items, "image_size": [64, 64], "modalities#size": [64, 64, None], "network": Seeing()}
+    parser.update(settings | {"output_dir": str(tmp_path), "inverted": "@to_grid"})
+    parser.get_parsed_content("evaluator").run()
+    stack = torch.cat(seen)
+    assert len(stack) == 40  # one window for each axial slice of one millimetre
+    body = (stack[:, 0] > -0.5).nonzero().float()
+    middle = (body.amin(0) + body.amax(0)) / 2
+    assert float((middle[1:] - 31.5).abs().max()) <= 1.5
+    written = nibabel.load(tmp_path / "wide_CT_synthetic.nii.gz")
+    np.testing.assert_allclose(written.affine, affine)
+    found = written.get_fdata()
+    assert found[~inside & (np.abs(x[0] - 30) > 40)].max() <= -1023.99  # outside the window: background of CT
+    deep = ndimage.binary_erosion(inside, iterations=2)
+    assert np.abs(found - expected_hu(values))[deep].max() < 40

@@ -25,13 +25,16 @@ def test_the_window_is_that_of_the_rule_inside_the_body():
     assert windows[0][1] == pytest.approx(expected, rel=0.02)  # Otsu's mask is not the ball to the voxel
 
 
-def test_the_items_own_mask_is_preferred():
+def test_the_items_own_mask_is_taken_where_asked_for():
     volume, inside = head()
     half = inside.clone()
     half[:, 12:] = False
     volume[:, 12:] *= 5
-    item = FitWindowd(rules=[PercentileWindow(99.5)])({"source": volume, "mask": half.float()})
-    assert item["windows"]["source"][0][1] == pytest.approx(np.percentile(volume[half].numpy(), 99.5))
+    item = {"source": volume, "mask": half.float()}
+    given = FitWindowd(rules=[PercentileWindow(99.5)], mask_key="mask")(item)["windows"]["source"]
+    assert given[0][1] == pytest.approx(np.percentile(volume[half].numpy(), 99.5))
+    found = FitWindowd(rules=[PercentileWindow(99.5)])(item)["windows"]["source"]
+    assert found[0][1] > 3 * given[0][1]
 
 
 def test_channels_have_their_own_rules_and_other_windows_stay():
@@ -52,3 +55,14 @@ def test_a_scan_without_contrast_or_channel_is_refused_by_name():
         FitWindowd(rules=[PERCENTILE])({"source": torch.zeros(1, 8, 8, 8), "case": "case 7"})
     with pytest.raises(InputError, match=r"has 2 channel\(s\), but the model was trained with 1"):
         FitWindowd(rules=[PERCENTILE])({"source": torch.zeros(2, 8, 8, 8)})
+
+
+def test_the_body_is_found_as_the_rule_says():
+    volume = torch.full((1, 16, 16, 16), -1000.0)
+    volume[:, 4:12, 4:12, 4:12] = 40.0
+    volume[:, 7:9, 7:9, 7:9] = 1500.0
+    rule = PercentileWindow(50, lower=0, unit="HU")
+    for chosen in (rule, PercentileWindow(50, lower=0, body="CT")):
+        assert FitWindowd(rules=[chosen])({"source": volume.clamp(max=50.0) + torch.rand(16) / 100})["windows"][
+            "source"
+        ][0][0] == pytest.approx(40.0, abs=0.1)

@@ -13,7 +13,8 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from medtrans.transforms import Isotropic, Isotropicd
-from medtrans.transforms.isotropic import edge_margin, ras_grid
+from medtrans.transforms.regrid import edge_margin
+from medtrans.transforms.training_grid import ras_grid
 
 
 def grid(spacing, angles=(0, 0, 0), order=(0, 1, 2), signs=(1, 1, 1), origin=(10.0, -20.0, 30.0)):
@@ -119,7 +120,7 @@ def test_flips_and_transpositions_are_exact_and_equal_monais(order, signs):
 def test_the_interpolation_equals_monais_and_simpleitks():
     affine, shape = GRIDS[2]
     volume = scan(affine, shape)
-    out = Isotropic(1.0, background=float("-1e6"), mode="bilinear")(volume)
+    out = Isotropic(1.0, background=float("-1e6"), mode="linear")(volume)
     inside = ndimage.binary_erosion(out[0].numpy() > -1e6, iterations=4)
     # without antialiasing (no step grows by much here, but 0.9 mm does a little): blur the volume for the references
     sigma = 0.5 * np.sqrt((1 / 0.9) ** 2 - 1)
@@ -185,9 +186,11 @@ def test_channels_have_their_own_background():
     both = MetaTensor(torch.cat([scan(affine, shape).as_tensor()] * 2), affine=torch.from_numpy(affine))
     out = Isotropic(1.0, background=[0.5, -1024.0])(both)
     assert (out[0, 0, 0, 0], out[1, 0, 0, 0]) == (0.5, -1024.0)
-    item = Isotropicd(["source", "mask"], background=[[0.5, -1024.0], 0], mode=["bilinear", "nearest"])(
-        {"source": both, "mask": MetaTensor(torch.ones(1, *shape), affine=both.affine)}
-    )
+    item = Isotropicd(
+        ["source", "mask"],
+        background={"source": [0.5, -1024.0], "mask": 0},
+        mode={"source": "linear", "mask": "nearest"},
+    )({"source": both, "mask": MetaTensor(torch.ones(1, *shape), affine=both.affine)})
     assert torch.equal(item["source"].as_tensor(), out.as_tensor())
     assert set(item["mask"].unique().tolist()) == {0.0, 1.0}
 
@@ -212,7 +215,7 @@ def test_what_makes_no_sense_is_refused():
     with pytest.raises(ValueError, match="positive"):
         Isotropic(0.0)
     with pytest.raises(ValueError, match="interpolation"):
-        Isotropic(1.0, mode="cubic")
+        Isotropic(1.0, mode="spline")
     with pytest.raises(TypeError, match="affine"):
         Isotropic(1.0)(torch.zeros(1, 2, 2, 2))
 

@@ -74,7 +74,10 @@ def one_thread_each() -> Iterator[ThreadPoolExecutor]:
 
     Slabs are shared out, not operations: so the result does not depend on the number of threads.
     """
-    with _single_threads as threads, ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with (
+        _single_threads as threads,
+        ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool,
+    ):
         yield pool
 
 

@@ -78,13 +78,14 @@ def skull() -> tuple[Structure, ...]:
         return torch.maximum(torch.maximum(place["skull"] + table, table - place["dura"]), -0.35 * (place.z + 30))
 
     base = inside("skull", 3.0) & outside_dura(2.5) & Implicit(lambda place: place.z + 26)
+    sinus_wall = FRONTAL_SINUS.grown(1.5) & outside_dura(1.0) & inside("skin", 3.0)
     dome = ((-math.inf, -math.inf, -40.0), (math.inf, math.inf, math.inf))
     return (
         Structure("tables of the skull", "cortical bone", inside("skull")),
         Structure("diploë", "bone marrow", Implicit(diploe, within=dome), share=_marrow_share),
         Structure("marrow of the skull base", "bone marrow", base, share=0.75),
-        Structure("wall of the frontal sinus", "cortical bone", FRONTAL_SINUS.grown(1.5) & outside_dura(1.0)),
-        Structure("frontal sinus", "air", FRONTAL_SINUS & outside_dura(2.5)),
+        Structure("wall of the frontal sinus", "cortical bone", sinus_wall),
+        Structure("frontal sinus", "air", FRONTAL_SINUS & outside_dura(2.5) & inside("skin", 4.5)),
         Structure("mastoid", "cortical bone", MASTOID & outside_dura(2.0)),
         Structure("mastoid cells", "air", MASTOID.grown(-2.0) & outside_dura(0.0) & air_cells(0.9, 3.2)),
         Structure("ear canal", "air", EAR_CANAL & outside_dura(1.5)),

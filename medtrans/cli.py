@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from medtrans.errors import input_error_behind
+from medtrans.errors import CasesFailed, input_error_behind
 
 app = typer.Typer(
     name="medtrans",
@@ -91,6 +91,25 @@ def prepare(
 
 
 @app.command()
+def translate(
+    bundle: Annotated[Path, typer.Argument(help="Folder of a trained bundle, such as bundles/medgan.")],
+    source: Annotated[str, typer.Argument(metavar="INPUT", help="Scan, files with commas, folder, export, or data set.")],
+    output: Annotated[Path, typer.Argument(help="Folder for the synthetic volumes and translated.csv.")],
+    split: Annotated[str, typer.Option(help="Data set: train, validation, test or all.")] = "test",
+    config: Annotated[list[Path] | None, typer.Option(help="Overlay on inference.json, such as quick.json.")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="key=value of the config; repeatable.")] = None,
+) -> None:
+    """Translate whole volumes onto their own grid, in the target's unit; run again to finish an interrupted run."""
+    from medtrans.cohorts.recipe_file import override
+    from medtrans.engines.bundle_run import run_inference
+
+    overrides = dict(override(text) for text in settings or [])
+    rows = run_inference(bundle, source, output, config or [], {"split": split, **overrides})
+    for row in rows:
+        typer.echo(f"{row['status']}: {row['case']} {row['output']}")
+
+
+@app.command()
 def evaluate(
     predictions: Annotated[Path, typer.Argument(help="Folder of synthetic volumes (NIfTI), in the target's unit.")],
     references: Annotated[Path, typer.Argument(help="Data set (cases.csv), or folder of real target volumes.")],
@@ -127,10 +146,7 @@ def evaluate(
         metrics=chosen,
         workers=workers,
     )
-    typer.echo(result.text)
-    typer.echo(f"Report: {result.folder / 'report.html'}")
-    if result.failed:
-        raise typer.Exit(1)
+    result.tell()
 
 
 def main() -> None:
@@ -142,7 +158,7 @@ def main() -> None:
         if known is None:
             raise
         print(f"error: {known}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(1 if isinstance(known, CasesFailed) else 2)
 
 
 if __name__ == "__main__":

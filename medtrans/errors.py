@@ -22,6 +22,10 @@ class InputError(ValueError):
         return type(self), (self.subject, self.problem, self.remedy)
 
 
+class CasesFailed(InputError):
+    """A batch run did what it could; some cases failed and stand in its table."""
+
+
 def input_error_behind(error: BaseException | None) -> InputError | None:
     """The :class:`InputError` that ``error`` is or was raised from, or None."""
     while error is not None:

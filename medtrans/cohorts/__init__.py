@@ -2,7 +2,8 @@
 
 from medtrans.cohorts.cases import SPLITS, Case, Cases
 from medtrans.cohorts.epochs import EpochDataset, EpochSampler
-from medtrans.cohorts.modalities import describe_modalities, read_modalities, write_modalities
+from medtrans.cohorts.inputs import translation_items
+from medtrans.cohorts.modalities import describe_modalities, read_modalities, recorded_settings, write_modalities
 from medtrans.cohorts.phantom import default_phantom_dataset, write_phantom_cohort
 from medtrans.cohorts.prepare import prepare
 from medtrans.cohorts.recipe import Recipe
@@ -19,7 +20,9 @@ __all__ = [
     "describe_modalities",
     "prepare",
     "read_modalities",
+    "recorded_settings",
     "slice_items",
+    "translation_items",
     "volume_items",
     "write_modalities",
     "write_phantom_cohort",

@@ -1,12 +1,14 @@
 """The training and evaluation engines and inferers: MONAI's, extended."""
 
 from medtrans.engines.batches import source_and_target
+from medtrans.engines.bundle_run import run_inference
 from medtrans.engines.checkpoints import BestModel, Checkpoints, load_network
 from medtrans.engines.csv_log import CsvLog
 from medtrans.engines.inferers import WindowInferer, volumes_stay
 from medtrans.engines.sample_pictures import SamplePictures
 from medtrans.engines.trainer import TranslationTrainer
 from medtrans.engines.training_progress import TrainingProgress
+from medtrans.engines.translation import VolumeTranslator
 from medtrans.engines.volumes import SaveVolumed, save_volume
 
 __all__ = [
@@ -17,9 +19,11 @@ __all__ = [
     "SaveVolumed",
     "TrainingProgress",
     "TranslationTrainer",
+    "VolumeTranslator",
     "WindowInferer",
     "load_network",
-    "source_and_target",
+    "run_inference",
     "save_volume",
+    "source_and_target",
     "volumes_stay",
 ]

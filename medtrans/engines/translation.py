@@ -1,0 +1,155 @@
+"""Translating many volumes: one case at a time, failures recorded and the rest done, finished ones kept."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Engine
+from monai.data import MetaTensor
+from monai.engines import Evaluator
+from torch import nn
+
+from medtrans.engines.checkpoints import load_network
+from medtrans.engines.precision import autocast, autocast_type
+from medtrans.errors import CasesFailed, input_error_behind
+from medtrans.files import written_whole
+
+logger = logging.getLogger(__name__)
+
+COLUMNS = ("case", "status", "reason", "seconds", "output", "fingerprint")
+
+
+class VolumeTranslator(Evaluator):
+    """An evaluator over cases: read, translate, restore, write; a case that fails does not stop the others.
+
+    ``translated.csv`` in ``output_dir`` has a row a case: case, status (``ok``, ``kept`` or ``failed``), reason,
+    seconds, output. A case whose output was written by the same model from the same files is kept, so that a killed run
+    goes on where it was.
+
+    Args:
+        device: where windows are computed.
+        items: the cases, ``{"case": name, "source": [paths], …}``, see :func:`medtrans.cohorts.translation_items`.
+        preprocessing: item -> item with ``source`` ``(C, X, Y, Z)`` in [-1, 1].
+        network: the generator.
+        inferer: called with ``(1, C, X, Y, Z)`` and the network.
+        postprocessing: item with ``pred`` -> item with ``pred_paths``, writes the files.
+        output_dir: where the table goes.
+        model: path of ``model.pt``, read into ``network`` first.
+        precision: see :class:`medtrans.engines.TranslationTrainer`.
+        overwrite: translate finished cases again.
+
+    Raises:
+        InputError: the model is absent, damaged or of another architecture.
+    """
+
+    def __init__(
+        self,
+        device: torch.device | str,
+        items: Sequence[dict[str, Any]],
+        preprocessing: Callable,
+        network: nn.Module,
+        inferer: Callable,
+        postprocessing: Callable,
+        output_dir: str | Path,
+        model: str | Path,
+        precision: str = "fp32",
+        overwrite: bool = False,
+    ) -> None:
+        super().__init__(device, [[item] for item in items], decollate=False)
+        self.network, self.model = load_network(network, model).to(device).eval(), Path(model)
+        self.preprocessing, self.inferer, self.postprocess = preprocessing, inferer, postprocessing
+        self.table, self.overwrite = Path(output_dir) / "translated.csv", overwrite
+        self.dtype = autocast_type(precision, torch.device(device))
+        self.rows: dict[str, dict[str, Any]] = {}
+
+    def run(self, global_epoch: int = 1) -> None:
+        """Translate every case.
+
+        Raises:
+            CasesFailed: some cases failed; they are in the table.
+        """
+        done = {row["case"]: row for row in read_rows(self.table) if row["status"] != "failed"}
+        self.rows = {} if self.overwrite else done
+        self.model_hash = file_hash(self.model)
+        write_rows(self.table, list(self.rows.values()))  # a folder that cannot be written is told before the work
+        super().run(global_epoch)
+        failed = [row for row in self.rows.values() if row["status"] == "failed"]
+        if failed:
+            problem = f"{len(failed)} of {len(self.rows)} cases failed, the first: {failed[0]['reason']}"
+            raise CasesFailed(self.table, problem, "Mend them and run again; finished cases are kept")
+
+    def _iteration(self, engine: Engine, batchdata: list[dict[str, Any]]) -> dict[str, Any]:
+        (item,) = batchdata
+        start = time.monotonic()
+        fingerprint = self._fingerprint(item)
+        row = {"case": item["case"], "status": "ok", "reason": "", "output": "", "fingerprint": fingerprint}
+        known = self.rows.get(item["case"])
+        if known and known["fingerprint"] == fingerprint and _outputs_exist(self.table.parent, known["output"]):
+            row |= {"status": "kept", "output": known["output"]}
+        else:
+            try:
+                paths = self._translate(item)
+                row["output"] = ";".join(Path(path).relative_to(self.table.parent).as_posix() for path in paths)
+            except Exception as error:
+                row |= {
+                    "status": "failed",
+                    "reason": str(input_error_behind(error) or f"{type(error).__name__}: {error}"),
+                }
+                logger.error("%s: %s", item["case"], row["reason"])
+        self.rows[item["case"]] = row | {"seconds": f"{time.monotonic() - start:.2f}"}
+        write_rows(self.table, list(self.rows.values()))
+        return {}
+
+    def _translate(self, item: dict[str, Any]) -> list[Path]:
+        """One case from file to file."""
+        prepared = self.preprocessing(item)
+        source = prepared["source"]
+        with torch.no_grad(), autocast(self.dtype, torch.device(self.state.device)):
+            output = self.inferer(source.unsqueeze(0), self.network)[0]
+        prepared["pred"] = MetaTensor(output.as_tensor() if isinstance(output, MetaTensor) else output)
+        prepared["pred"].affine = source.affine
+        return self.postprocess(prepared)["pred_paths"]
+
+    def _fingerprint(self, item: dict[str, Any]) -> str:
+        """Changes with the model and with any of the case's source files."""
+        sources = [item["source"]] if isinstance(item["source"], str) else item["source"]
+        stats = [(Path(path).stat().st_size, Path(path).stat().st_mtime_ns) for path in sources if Path(path).exists()]
+        key = json.dumps([self.model_hash, [str(path) for path in sources], stats])
+        return hashlib.sha256(key.encode()).hexdigest()[:16]
+
+
+def file_hash(path: str | Path) -> str:
+    """SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of an earlier table; none where there is no table of ours."""
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return [row for row in csv.DictReader(file) if set(COLUMNS) <= set(row)]
+
+
+def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Write the table whole."""
+    with written_whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, COLUMNS)
+        table.writeheader()
+        table.writerows(rows)
+
+
+def _outputs_exist(folder: Path, outputs: str) -> bool:
+    return bool(outputs) and all((folder / name).is_file() for name in outputs.split(";"))

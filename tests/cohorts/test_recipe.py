@@ -107,7 +107,7 @@ def test_what_does_not_change_a_case_does_not_make_it_new(tmp_path):
     ],
 )
 def test_a_wrong_value_is_refused_by_its_key(tmp_path, key, value, problem):
-    with pytest.raises(InputError, match="recipe.json") as caught:
+    with pytest.raises(InputError, match=r"recipe\.json") as caught:
         Recipe.read(written(tmp_path, json.loads(json.dumps(MINIMAL))), {key: value})
     assert problem in str(caught.value)
 

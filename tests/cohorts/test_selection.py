@@ -113,7 +113,7 @@ def test_bids_paths_repeat_the_subject():
     assert not pattern.fullmatch("sub-07/ses-x/anat/sub-08_ses-x_run-1_T1w.nii.gz")
     assert not path_pattern("{subject}.nii").fullmatch("a/b.nii")
     assert not path_pattern("{subject}.nii").fullmatch("axnii")
-    with pytest.raises(InputError, match="{who}"):
+    with pytest.raises(InputError, match=r"\{who\}"):
         path_pattern("{who}/T1.nii")
 
 
@@ -170,7 +170,7 @@ def test_a_run_that_cannot_start_says_why(tmp_path):
     with pytest.raises(InputError, match=r"holds nothing .* for example other.nii"):
         select(plan, tmp_path / "in")
     no_file = replace(plan, modalities={n: replace(m, file=None) for n, m in plan.modalities.items()})
-    with pytest.raises(InputError, match="no series.csv"):
+    with pytest.raises(InputError, match=r"no series\.csv"):
         select(no_file, tmp_path / "in")
     (tmp_path / "in/series.csv").write_text("patient,study,path\np,a,x.nii\n")
     with pytest.raises(InputError, match="no column 'modality'"):

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
 import torch
-from monai.inferers import Inferer, SliceInferer, SlidingWindowInferer
+from monai.data import MetaTensor
+from monai.inferers import Inferer, SlidingWindowInferer
 
 from medtrans.progress import progress
 
@@ -20,10 +21,10 @@ class WindowInferer(Inferer):
 
     Generators with instance norm change their output with the size of what they see, so they see nothing but windows
     of the training size. What is smaller is padded about its centre with background, as in training; what is larger is
-    covered by overlapping windows, blended with Gaussian weights. It composes MONAI's ``SliceInferer`` (a window of two
-    dimensions on a volume: slice by slice) and ``SlidingWindowInferer`` (otherwise). Blending is done in float32, also
-    where the network computes in half precision. The volume stays on the CPU and only windows go to the network's
-    device, so that its memory is bounded by the window, not by the volume.
+    covered by overlapping windows, blended with Gaussian weights. A window of two dimensions goes over a volume slice
+    by slice. It composes MONAI's ``SlidingWindowInferer``; blending is done in float32, also where the network computes
+    in half precision. The volume stays on the CPU and only windows go to the network's device, so that its memory is
+    bounded by the window, not by the volume.
 
     Args:
         window: the training size, two or three numbers.
@@ -86,25 +87,32 @@ class WindowInferer(Inferer):
             # in place, or returns its input, would overwrite the volume
             return network(windows.clone(), *args, **kwargs).float()
 
+        images, depth = (inputs, 0) if dimensions == len(self.window) else (self._slices(inputs), inputs.shape[0])
+        sliding = SlidingWindowInferer(
+            roi_size=self.window,
+            sw_batch_size=self.batch_size,
+            overlap=self.overlap,
+            mode="gaussian",
+            padding_mode="constant",
+            cval=BACKGROUND,
+            sw_device=device,
+        )
         with torch.no_grad():
-            output = self._inferer(dimensions, device)(inputs, predict)
+            output = cast(torch.Tensor, sliding(images, predict))
         next(told, None)
-        return cast(torch.Tensor, output)
+        if not depth:
+            return output
+        volume = output.unflatten(0, (depth, -1)).movedim(1, self.axis + 2).contiguous()
+        return MetaTensor(volume).copy_meta_from(inputs) if isinstance(inputs, MetaTensor) else volume
 
-    def _inferer(self, dimensions: int, device: torch.device | str) -> SlidingWindowInferer:
-        """MONAI's inferer for inputs of this many dimensions."""
-        options: dict[str, Any] = {
-            "roi_size": self.window,
-            "sw_batch_size": self.batch_size,
-            "overlap": self.overlap,
-            "mode": "gaussian",
-            "padding_mode": "constant",
-            "cval": BACKGROUND,
-            "sw_device": device,
-        }
-        if dimensions > len(self.window):
-            return SliceInferer(spatial_dim=self.axis, **options)
-        return SlidingWindowInferer(**options)
+    def _slices(self, volume: torch.Tensor) -> torch.Tensor:
+        """``(B, C, X, Y, Z)`` -> ``(B * slices, C, …)``, contiguous.
+
+        MONAI's ``SliceInferer`` gives the same, but keeps a map of weights as large as the volume, and writes every slice
+        across memory.
+        """
+        plain = volume.as_tensor() if isinstance(volume, MetaTensor) else volume
+        return plain.movedim(self.axis + 2, 1).flatten(0, 1).contiguous()
 
     def window_count(self, shape: Sequence[int]) -> int:
         """How many windows cover inputs of ``shape`` ``(B, C, …)``."""

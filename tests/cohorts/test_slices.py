@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from medtrans import InputError
 from medtrans.cohorts import Case, Cases, slice_items, volume_items
-from medtrans.cohorts.foreground import CACHE_NAME
+from medtrans.cohorts.foreground import CACHE_NAME, slice_foreground
 from medtrans.transforms import Window
 
 SHAPE = (10, 12, 8)
@@ -167,3 +167,10 @@ def test_volumes_of_a_case_must_share_a_grid_in_ras_order(tmp_path):
         saved(tmp_path / f"s0_{modality}.nii", values, np.diag([-1.0, 1, 1, 1]))
     with pytest.raises(InputError, match="not stored in RAS order"):
         slice_items(tmp_path, "T1", "CT")
+
+
+def test_the_share_of_foreground_is_that_of_every_slice(tmp_path):
+    inside = np.random.default_rng(0).random((5, 6, 7)) > 0.7
+    path = saved(tmp_path / "mask.nii", inside.astype(np.uint8))
+    for axis, shares in enumerate(slice_foreground(path, 0.0)):
+        np.testing.assert_allclose(shares, inside.mean(axis=tuple({0, 1, 2} - {axis})))

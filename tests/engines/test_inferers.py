@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from monai.data import MetaTensor
+from monai.inferers import SliceInferer
 from torch import nn
 
 from medtrans.engines import WindowInferer, volumes_stay
@@ -39,6 +40,13 @@ def test_slice_by_slice_equals_the_network_on_every_slice(axis, name):
         output = WindowInferer(window, asked, batch_size=4)(volume, network)
         assert output.shape == (1, 2, 9, 10, 11)
         torch.testing.assert_close(output, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_slices_larger_than_the_window_equal_monais_slice_inferer():
+    volume, network = torch.rand(2, 1, 20, 17, 5) * 2 - 1, local_network(2)
+    options = {"roi_size": (12, 12), "sw_batch_size": 3, "overlap": 0.25, "mode": "gaussian", "cval": -1}
+    expected = SliceInferer(spatial_dim=2, **options)(volume, network).detach()
+    torch.testing.assert_close(WindowInferer((12, 12), batch_size=3)(volume, network), expected, atol=1e-5, rtol=1e-5)
 
 
 @given(

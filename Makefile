@@ -19,7 +19,17 @@ $(READY): pyproject.toml
 	touch $@
 
 quickstart: $(READY) ## phantom cohort -> train MedGAN (quick setting) -> translate -> evaluate; minutes on a CPU
-	PATH="$(CURDIR)/$(BIN):$$PATH" OUT="$(OUT)" bash bundles/quickstart.sh
+	$(BIN)/medtrans phantom $(OUT)/phantoms --subjects 16 --spacing 3.5
+	$(BIN)/python -m monai.bundle run training --config_file "['bundles/medgan/train.json','bundles/medgan/quick.json']" \
+	  --dataset_dir $(OUT)/phantoms --ckpt_dir $(OUT)/models --output_dir $(OUT)/training
+	$(BIN)/medtrans translate bundles/medgan $(OUT)/phantoms $(OUT)/synthetic --set ckpt_dir=$(OUT)/models
+	$(BIN)/medtrans evaluate $(OUT)/synthetic $(OUT)/phantoms --target T2 --source T1 --output $(OUT)/report
+	@echo
+	@echo "Trained, translated, judged. Look at:"
+	@echo "  $(OUT)/report/report.html           the report; pictures/, metrics.csv and summary.md lie beside it"
+	@echo "  $(OUT)/synthetic/                   synthetic T2 volumes of the held-out heads (NIfTI)"
+	@echo "  $(OUT)/training/pictures/           samples after each epoch; tensorboard --logdir $(OUT)/training"
+	@echo "  $(OUT)/models/model.pt              the generator"
 
 test: $(READY)   ## style, types and all tests
 	$(BIN)/ruff check .

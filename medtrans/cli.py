@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from medtrans.errors import CasesFailed, input_error_behind
+from medtrans.errors import CasesFailedError, input_error_behind
 
 app = typer.Typer(
     name="medtrans",
@@ -35,7 +35,7 @@ def convert(
     output: Annotated[Path, typer.Argument(help="Folder for the volumes and series.csv.")],
     pet_unit: Annotated[str, typer.Option(help="suv (where the tags allow it) or bqml.")] = "suv",
     keep_ids: Annotated[bool, typer.Option(help="Name folders by patient and study IDs, not pseudonyms.")] = False,
-    workers: Annotated[int | None, typer.Option(min=1, help="Series at a time [default: one a core].")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Series at a time [default: one a core, as memory allows].")] = None,
 ) -> None:
     """Convert DICOM (and NIfTI, MHA, NRRD) to one NIfTI and sidecar a volume; run again to add what is new."""
     from medtrans.scans import convert_export
@@ -93,7 +93,7 @@ def prepare(
 @app.command()
 def translate(
     bundle: Annotated[Path, typer.Argument(help="Folder of a trained bundle, such as bundles/medgan.")],
-    source: Annotated[str, typer.Argument(metavar="INPUT", help="Scan, files with commas, folder, export, or data set.")],
+    source: Annotated[str, typer.Argument(metavar="INPUT", help="Scan, files with commas, folder or data set.")],
     output: Annotated[Path, typer.Argument(help="Folder for the synthetic volumes and translated.csv.")],
     split: Annotated[str, typer.Option(help="Data set: train, validation, test or all.")] = "test",
     config: Annotated[list[Path] | None, typer.Option(help="Overlay on inference.json, such as quick.json.")] = None,
@@ -158,7 +158,7 @@ def main() -> None:
         if known is None:
             raise
         print(f"error: {known}", file=sys.stderr)
-        sys.exit(1 if isinstance(known, CasesFailed) else 2)
+        sys.exit(1 if isinstance(known, CasesFailedError) else 2)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ class InputError(ValueError):
         return type(self), (self.subject, self.problem, self.remedy)
 
 
-class CasesFailed(InputError):
+class CasesFailedError(InputError):
     """A batch run did what it could; some cases failed and stand in its table."""
 
 

@@ -108,8 +108,8 @@ class WindowInferer(Inferer):
     def _slices(self, volume: torch.Tensor) -> torch.Tensor:
         """``(B, C, X, Y, Z)`` -> ``(B * slices, C, …)``, contiguous.
 
-        MONAI's ``SliceInferer`` gives the same, but keeps a map of weights as large as the volume, and writes every slice
-        across memory.
+        MONAI's ``SliceInferer`` gives the same, but keeps a map of weights as large as the volume, and writes
+        every slice across memory.
         """
         plain = volume.as_tensor() if isinstance(volume, MetaTensor) else volume
         return plain.movedim(self.axis + 2, 1).flatten(0, 1).contiguous()

@@ -19,7 +19,7 @@ from torch import nn
 
 from medtrans.engines.checkpoints import load_network
 from medtrans.engines.precision import autocast, autocast_type
-from medtrans.errors import CasesFailed, input_error_behind
+from medtrans.errors import CasesFailedError, input_error_behind
 from medtrans.files import written_whole
 
 logger = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ class VolumeTranslator(Evaluator):
         """Translate every case.
 
         Raises:
-            CasesFailed: some cases failed; they are in the table.
+            CasesFailedError: some cases failed; they are in the table.
         """
         done = {row["case"]: row for row in read_rows(self.table) if row["status"] != "failed"}
         self.rows = {} if self.overwrite else done
@@ -84,7 +84,7 @@ class VolumeTranslator(Evaluator):
         failed = [row for row in self.rows.values() if row["status"] == "failed"]
         if failed:
             problem = f"{len(failed)} of {len(self.rows)} cases failed, the first: {failed[0]['reason']}"
-            raise CasesFailed(self.table, problem, "Mend them and run again; finished cases are kept")
+            raise CasesFailedError(self.table, problem, "Mend them and run again; finished cases are kept")
 
     def _iteration(self, engine: Engine, batchdata: list[dict[str, Any]]) -> dict[str, Any]:
         (item,) = batchdata

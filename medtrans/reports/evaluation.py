@@ -17,7 +17,7 @@ import pandas as pd
 import torch
 
 from medtrans import metrics as all_metrics
-from medtrans.errors import CasesFailed, InputError
+from medtrans.errors import CasesFailedError, InputError
 from medtrans.files import written_whole
 from medtrans.metrics import ImageMetric
 from medtrans.progress import progress
@@ -57,13 +57,13 @@ class Evaluation:
         """Print the table and where the report is.
 
         Raises:
-            CasesFailed: some cases could not be evaluated.
+            CasesFailedError: some cases could not be evaluated.
         """
         print(f"{self.text}\nReport: {self.folder / 'report.html'}")
         if self.failed:
             case, reason = next(iter(self.failed.items()))
             problem = f"{len(self.failed)} case(s) could not be evaluated, the first: {case}: {reason}"
-            raise CasesFailed(self.folder / "failed.csv", problem, "Mend them and evaluate again")
+            raise CasesFailedError(self.folder / "failed.csv", problem, "Mend them and evaluate again")
 
 
 def evaluate(

@@ -35,7 +35,7 @@ def convert(
     output: Annotated[Path, typer.Argument(help="Folder for the volumes and series.csv.")],
     pet_unit: Annotated[str, typer.Option(help="suv (where the tags allow it) or bqml.")] = "suv",
     keep_ids: Annotated[bool, typer.Option(help="Name folders by patient and study IDs, not pseudonyms.")] = False,
-    workers: Annotated[int | None, typer.Option(min=1, help="Series at a time [default: one a core, as memory allows].")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Series at a time [default: one a core].")] = None,
 ) -> None:
     """Convert DICOM (and NIfTI, MHA, NRRD) to one NIfTI and sidecar a volume; run again to add what is new."""
     from medtrans.scans import convert_export
@@ -73,10 +73,10 @@ def prepare(
     recipe: Annotated[Path, typer.Argument(help="A recipe, such as data_prep/t1_to_t2.json.")],
     source: Annotated[Path, typer.Option("--input", help="Output of `medtrans convert`, or a folder of NIfTI files.")],
     dataset: Annotated[Path, typer.Option("--output", help="Folder of the data set.")],
-    workers: Annotated[int | None, typer.Option(min=1, help="Local processes [default: one a core].")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Local processes [default: by cores and memory].")] = None,
     scheduler: Annotated[str | None, typer.Option(help="Dask scheduler, tcp://host:8786.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="In place of the recipe's.")] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, such as size#0=192; repeatable.")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, such as size#0=192.")] = None,
 ) -> None:
     """Align, resample, mask and split volumes by a recipe; run again to finish an interrupted run."""
     from medtrans.cohorts.prepare import prepare as run_recipe

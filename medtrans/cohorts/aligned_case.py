@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -95,7 +95,7 @@ def prepare_case(job: CaseJob) -> dict[str, Any]:
     start = time.perf_counter()
     recipe, candidate = job.recipe, job.candidate
     folder = job.dataset / candidate.name
-    (folder / RECORD).unlink(missing_ok=True)
+    _clear(job.dataset, folder)
     read = {name: _read(recipe.modalities[name], source, job) for name, source in candidate.sources.items()}
     reference = read[recipe.reference] if recipe.reference in read else next(iter(read.values()))
     warnings: list[str] = []
@@ -138,6 +138,17 @@ def prepare_case(job: CaseJob) -> dict[str, Any]:
     with written_whole(folder / RECORD) as temporary:
         temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return record
+
+
+def _clear(dataset: Path, folder: Path) -> None:
+    """Remove what earlier runs are known to have written for this case, finished or not, and nothing else."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        (folder / RECORD).unlink()
+        for file in record["files"].values():
+            (dataset / file).unlink(missing_ok=True)
+    for partial in folder.glob(".partial-*"):
+        partial.unlink(missing_ok=True)
 
 
 def _read(modality: Modality, source: Source, job: CaseJob) -> _Read:
@@ -223,11 +234,9 @@ def _label(job: CaseJob, read: Mapping[str, _Read], reference: _Read, grid: Grid
 def _write(
     job: CaseJob, volumes: Mapping[str, np.ndarray], mask: np.ndarray, label: np.ndarray | None, grid: Grid
 ) -> dict[str, str]:
-    """Write everything into the case's folder, emptied of an earlier run's files; paths relative to the data set."""
+    """Write everything into the case's folder; returns the paths relative to the data set."""
     name = job.candidate.name
     folder = job.dataset / name
-    if folder.is_dir():
-        shutil.rmtree(folder)
     for modality, values in volumes.items():
         write_nifti(folder / f"{modality}.nii", values.astype(np.float32), grid.affine)
     write_nifti(folder / "mask.nii", mask, grid.affine)

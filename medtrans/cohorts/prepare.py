@@ -15,9 +15,10 @@ from medtrans.cohorts.aligned_case import CaseJob, fingerprint, finished_case, p
 from medtrans.cohorts.cases import RESERVED, Case, Cases
 from medtrans.cohorts.recipe import Recipe
 from medtrans.cohorts.recipe_checks import refuse
-from medtrans.cohorts.schedule import reason, run_jobs
+from medtrans.cohorts.schedule import local_workers, reason, run_jobs
 from medtrans.cohorts.selection import Candidate, select
 from medtrans.cohorts.splits import record_splits, recorded_splits
+from medtrans.errors import InputError
 from medtrans.files import written_whole
 from medtrans.progress import progress
 from medtrans.transforms.window import Window
@@ -47,7 +48,7 @@ def prepare(
         dataset: the folder to write.
         overrides: recipe id -> value.
         seed: takes the place of the recipe's.
-        workers: local processes, None for one a core.
+        workers: local processes, see :func:`medtrans.cohorts.schedule.local_workers`.
         scheduler: address of a Dask scheduler.
 
     Returns:
@@ -61,7 +62,9 @@ def prepare(
     for name in plan.modalities:
         if name in RESERVED or Path(name).name != name:
             raise refuse(Path(recipe), f"modalities#{name}", "is no possible name", "Rename the modality")
-    candidates = [_with_split(candidate, plan) for candidate in select(plan, folder)]
+    if folder.is_relative_to(root):
+        raise InputError(root, "is or holds the input", "Give the data set a folder of its own")
+    candidates = [_with_split(candidate, plan) for candidate in select(plan, folder, leave_out=root)]
     records, failures = _run(plan, candidates, folder, root, workers, scheduler)
     failures |= _leaks(candidates, records)
     return _write(root, plan, candidates, {n: r for n, r in records.items() if n not in failures}, failures)
@@ -83,7 +86,6 @@ def _run(
     failures = {candidate.name: candidate.problem for candidate in candidates if candidate.problem}
     records: Records = {}
     jobs: list[CaseJob] = []
-    workers = workers or os.cpu_count() or 1
     for candidate in candidates:
         if not candidate.problem:
             mark = fingerprint(candidate, plan, folder)
@@ -92,7 +94,8 @@ def _run(
                 records[candidate.name] = done | {"kept": True}
             else:
                 jobs.append(CaseJob(candidate, plan, root, mark))
-    if scheduler is None and min(workers, len(jobs)) == 1:
+    workers = local_workers(len(jobs), workers)
+    if scheduler is None and workers == 1:
         jobs = [CaseJob(job.candidate, plan, root, job.fingerprint, threads=0) for job in jobs]
     if records:
         logger.info("%d of %d cases are finished already", len(records), len(candidates))

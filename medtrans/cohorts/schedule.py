@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -12,6 +11,7 @@ from medtrans.errors import InputError, input_error_behind
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 ANSWER_SECONDS = 20
+BYTES_A_JOB = 4e9  # two modalities of 512 x 512 x 300 voxels with their copies
 logger = logging.getLogger(__name__)
 
 
@@ -23,18 +23,31 @@ def run_jobs(
     Args:
         work: a function of one job; for several workers both must be picklable.
         jobs: what to do.
-        workers: local processes; None takes one a core but no more than jobs, 1 works in this process.
+        workers: local processes, see :func:`local_workers`; 1 works in this process.
         scheduler: address of a Dask scheduler (``tcp://host:8786``) whose workers see the same files.
 
     Raises:
         InputError: the scheduler does not answer.
     """
-    workers = max(1, min(workers or os.cpu_count() or 1, len(jobs)))
+    workers = local_workers(len(jobs), workers)
     if scheduler is None and workers == 1:
         for job in jobs:
             yield job, _outcome(work, job)
     else:
         yield from _distributed(work, jobs, workers, scheduler)
+
+
+def local_workers(jobs: int, wanted: int | None = None) -> int:
+    """How many local processes: what is wanted, else one a core as far as memory goes, and never more than jobs.
+
+    One or two jobs stay in this process unless more is wanted: a process takes about as long to start as a case.
+    """
+    if wanted is None:
+        from dask.system import CPU_COUNT  # of the container, where there is one
+        from distributed.system import MEMORY_LIMIT
+
+        wanted = 1 if jobs <= 2 else min(CPU_COUNT, int(MEMORY_LIMIT // BYTES_A_JOB))
+    return max(1, min(wanted, jobs))
 
 
 def reason(error: BaseException) -> str:
@@ -57,11 +70,12 @@ def _distributed(
     """The jobs over Dask; exceptions come back as results, a killed worker's job as Dask's exception."""
     from distributed import Client, LocalCluster, as_completed
 
+    logging.getLogger("distributed").setLevel(logging.WARNING)  # importing it had set INFO
     cluster: Any = None
     if scheduler is None:
         # No memory limit: Dask would kill a worker that needs a moment's peak; the number of workers bounds it.
         cluster = LocalCluster(
-            n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=0
+            n_workers=workers, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0", memory_limit=0
         )
     try:
         with _client(Client, cluster, scheduler) as client:

@@ -49,10 +49,11 @@ class Candidate:
     problem: str = ""
 
 
-def select(recipe: Recipe, folder: Path) -> list[Candidate]:
+def select(recipe: Recipe, folder: Path, leave_out: Path | None = None) -> list[Candidate]:
     """The cases in ``folder``, in the order of their names.
 
-    ``series.csv`` decides where there is one and every modality says how to match it; path patterns do otherwise.
+    ``series.csv`` decides where there is one and every modality says how to match it; path patterns do otherwise,
+    except below ``leave_out``.
 
     Raises:
         InputError: the folder does not exist, or nothing in it matches any modality.
@@ -64,7 +65,7 @@ def select(recipe: Recipe, folder: Path) -> list[Candidate]:
     if table.is_file() and all(modality.series for modality in recipe.modalities.values()):
         found = _from_table(table, [modality for modality in wanted if modality.series], recipe.pairs)
     else:
-        found = _from_files(folder, wanted, recipe.pairs)
+        found = _from_files(folder, wanted, recipe.pairs, leave_out)
     if not found:
         raise InputError(folder, f"holds nothing that the recipe asks for ({_asked(wanted, table)})", _remedy(folder))
     names: set[str] = set()
@@ -99,13 +100,16 @@ def _columns(frame: pd.DataFrame) -> str:
     return f"Its columns are {', '.join(map(str, frame.columns))}"
 
 
-def _from_files(folder: Path, wanted: Sequence[Modality], pairs: str) -> Found:
+def _from_files(folder: Path, wanted: Sequence[Modality], pairs: str, leave_out: Path | None) -> Found:
     """(subject, session) -> modality -> the files whose path matches its pattern."""
     for modality in wanted:
         if not modality.file:
             problem = f'has no series.csv, and the recipe gives no "file" pattern for {modality.name}'
             raise InputError(folder, problem, "Convert it with `medtrans convert`, or add the pattern to the recipe")
-    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    there = [
+        path for path in folder.rglob("*") if path.is_file() and not (leave_out and path.is_relative_to(leave_out))
+    ]
+    files = sorted(path.relative_to(folder).as_posix() for path in there)
     found: Found = defaultdict(lambda: defaultdict(list))
     for modality in wanted:
         pattern = path_pattern(str(modality.file).replace("{modality}", modality.name))

@@ -354,6 +354,29 @@ def test_seed_workers_and_settings_reach_the_run_by_the_command_line(tmp_path):
     assert next(iter(Cases.read(tmp_path / "out"))).shape[0] == 50
 
 
+def test_the_input_is_never_overwritten_and_an_output_inside_it_is_not_read(tmp_path):
+    folder = cohort(tmp_path / "in", ["a"])
+    for output in (folder, tmp_path):
+        with pytest.raises(InputError, match="is or holds the input"):
+            prepare(recipe(tmp_path), folder, output, workers=1)
+    plan = recipe(tmp_path, modalities={"T1": {"kind": "MR", "file": "*/{subject}/*T1.nii"}})
+    shutil.copytree(folder / "a", folder / "x/a")
+    for source in folder.rglob("*.nii.gz"):
+        nibabel.save(nibabel.load(source), source.with_suffix(""))
+    for _ in range(2):
+        assert len(prepare(plan, folder, folder / "out", workers=1)) == 1
+
+
+def test_an_earlier_recipes_volumes_are_removed_and_foreign_files_stay(tmp_path):
+    folder = cohort(tmp_path / "in", ["a"])
+    prepare(recipe(tmp_path), folder, tmp_path / "out", workers=1)
+    (tmp_path / "out/a/notes.txt").write_text("mine")
+    only_t1 = {"T1": {"kind": "MR", "file": "{subject}/T1.nii.gz", "interpolation": "linear"}}
+    prepare(recipe(tmp_path, modalities=only_t1), folder, tmp_path / "out", workers=1)
+    names = {path.name for path in (tmp_path / "out/a").iterdir()}
+    assert names == {"T1.nii", "mask.nii", "case.json", "notes.txt"}
+
+
 def test_modality_names_that_clash_with_the_table_are_refused(tmp_path):
     modalities = {"mask": {"kind": "MR", "file": "{subject}/T1.nii.gz"}}
     with pytest.raises(InputError, match="no possible name"):

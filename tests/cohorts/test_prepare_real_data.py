@@ -63,3 +63,51 @@ def test_scans_that_do_not_agree_by_header_are_registered_and_information_rises(
     (row,) = prepare(RECIPES / "t1_to_t2.json", DATA, tmp_path / "off", off, workers=1).to_dict("records")
     assert "not aligned with T1 by its header" in row["warnings"]
     assert row["rotation_T2"] == ""
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-np.clip(x, -60, 60)))
+
+
+def petct_phantom(ras):
+    """HU and SUV of the synthetic PET/CT at RAS positions, by the formulas in the data's README."""
+    p = ras * [-1, -1, 1] - [3.0, -20.0, -400.0]
+    axes = np.array([72.0, 90.0, 80.0])
+
+    def depth(d):
+        return (1 - np.linalg.norm(p / (axes - d), axis=-1)) * (axes - d).min()
+
+    lesions = (((25, -20, 15), 9.0, 3.0), ((-30, 10, -5), 6.0, 2.0))
+    brain = sigmoid(depth(10) / 2)
+    hounsfield = -1000 + 1040 * sigmoid(depth(0) / 2) + 900 * (sigmoid(depth(4) / 2) - brain) - 5 * brain
+    grey = sigmoid(depth(12) / 4)
+    activity = 3000 * sigmoid(depth(0) / 4) + 9000 * grey + 11000 * (grey - sigmoid(depth(26) / 4))
+    for at, radius, k in lesions:
+        distance = np.linalg.norm(p - at, axis=-1)
+        hounsfield = hounsfield + 25 * sigmoid(radius - distance)
+        activity = activity + 12000 * k * np.exp(-(distance**2) / (2 * radius**2))
+    return hounsfield, activity * 70_000 / (370e6 * 2 ** (-3600 / 6586.2))
+
+
+def test_a_dicom_petct_ends_on_the_formulas_of_its_phantom(tmp_path):
+    from medtrans.scans import convert_export
+
+    convert_export(DATA.parent / "dicom_dev" / "14_synthetic_petct", tmp_path / "in", workers=1)
+    plan = RECIPES / "pet_to_ct.json"
+    (row,) = prepare(plan, tmp_path / "in", tmp_path / "out", {"size": [160, 196, None]}, workers=1).to_dict("records")
+    assert (row["status"], row["frame_PET"], row["warnings"]) == ("ok", "same", "")
+    (case,) = Cases.read(tmp_path / "out")
+    ct, pet = nibabel.load(case.volumes["CT"]), nibabel.load(case.volumes["PET"])
+    index = np.stack(np.meshgrid(*[np.arange(0, n, 3) for n in ct.shape], indexing="ij"), axis=-1)
+    points = index @ ct.affine[:3, :3].T + ct.affine[:3, 3]
+    hounsfield, uptake = petct_phantom(points)
+    mask = nibabel.load(case.mask).get_fdata()[::3, ::3, ::3] > 0
+    middle = np.zeros_like(mask)
+    middle[:, :, 3:-3] = mask[:, :, 3:-3]
+    ct_error = np.abs(ct.get_fdata()[::3, ::3, ::3] - hounsfield)[middle]
+    pet_error = np.abs(pet.get_fdata()[::3, ::3, ::3] - uptake)[middle]
+    assert np.percentile(ct_error, 99) < 3  # HU, the edges of bone included
+    assert ct_error.max() < 10
+    assert np.percentile(pet_error, 99) < 0.01  # SUV
+    assert pet_error.max() < 0.15
+    assert pet.get_fdata().max() == pytest.approx(13.3, abs=0.2)

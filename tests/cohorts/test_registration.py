@@ -105,7 +105,7 @@ def test_the_coarse_image_keeps_positions_and_clips_outliers():
 def test_parameters_describe_the_motion_at_a_point():
     centre = np.array([10.0, 20, 30])
     turn = motion((5, -6, 7))
-    about = motion(shift=centre + [1, 2, 3]) @ turn @ motion(shift=-centre)
+    about = motion(shift=np.add(centre, (1, 2, 3))) @ turn @ motion(shift=-centre)
     angles, shift = Alignment(rigid=about).parameters(centre)
     assert angles == pytest.approx([5, -6, 7])
     assert shift == pytest.approx([1, 2, 3])

@@ -74,7 +74,7 @@ def test_a_rigid_motion_is_part_of_the_one_interpolation(name):
 def test_a_landmark_stays_at_its_world_position(turn, at):
     shape = (40, 40, 30)
     affine = centred(Rotation.from_euler("xyz", turn, degrees=True).as_matrix() * [1, 1, 1.4], shape, (100, -50, 20))
-    landmark = np.array(at) + [100, -50, 20]
+    landmark = np.add(at, (100, -50, 20))
     values = np.exp(-(((positions(shape, affine) - landmark) ** 2).sum(axis=-1)) / (2 * 3.0**2)).astype(np.float32)
     grid = Grid((40, 40, 40), centred(np.eye(3), (40, 40, 40), (100, -50, 20)))
     got = resample(Volume(values, affine), grid, interpolation="cubic")

@@ -4,7 +4,7 @@ import time
 import pytest
 
 from medtrans import InputError
-from medtrans.cohorts.schedule import reason, run_jobs
+from medtrans.cohorts.schedule import local_workers, reason, run_jobs
 
 
 def halve(number):
@@ -72,3 +72,12 @@ def test_a_scheduler_that_does_not_answer_is_bad_input(monkeypatch):
 
 def test_other_exceptions_give_a_reason_in_one_line():
     assert reason(ValueError("two\nlines")) == "ValueError: two lines"
+
+
+def test_workers_are_bounded_by_jobs_cores_and_memory(monkeypatch):
+    monkeypatch.setattr("dask.system.CPU_COUNT", 16)
+    monkeypatch.setattr("distributed.system.MEMORY_LIMIT", 40e9)
+    assert [local_workers(jobs) for jobs in (0, 1, 2, 5, 500)] == [1, 1, 1, 5, 10]
+    assert [local_workers(jobs, 3) for jobs in (0, 2, 9)] == [1, 2, 3]
+    monkeypatch.setattr("distributed.system.MEMORY_LIMIT", 1e9)
+    assert local_workers(500) == 1

@@ -43,7 +43,7 @@ def convert(
     table = convert_export(export, output, workers=workers, pet_unit=pet_unit, keep_ids=keep_ids)
     count = table["status"].value_counts()
     for row in table[table["status"] == "failed"].itertuples():
-        name = "/".join(part for part in (row.patient, row.study, row.series) if part) or "unnamed"
+        name = "/".join(str(part) for part in (row.patient, row.study, row.series) if part) or "unnamed"
         typer.echo(f"failed: {name} ({row.files} files): {row.reason}", err=True)
     told = ", ".join(f"{count.get(status, 0)} {status}" for status in ("converted", "skipped", "failed"))
     typer.echo(f"{table['files'].sum()} files: {told}; see {output / 'series.csv'}")

@@ -103,10 +103,5 @@ def _converted(path: Path, modalities: Sequence[dict[str, Any]]) -> list[dict[st
     if chosen.empty:
         problem = f"holds no converted {kind or 'volume'} that could be {modalities[0]['modality']}"
         raise InputError(path, problem, "See the reasons in its series.csv")
-    return [
-        {
-            "case": "_".join(Path(row.path).parts).removesuffix(".gz").removesuffix(".nii"),
-            "source": [str(path / row.path)],
-        }
-        for row in chosen.itertuples()
-    ]
+    relative: list[str] = [str(entry) for entry in chosen["path"]]
+    return [{"case": stem(Path(entry.replace("/", "_"))), "source": [str(path / entry)]} for entry in relative]

@@ -70,7 +70,7 @@ class VolumeTranslator(Evaluator):
         self.dtype = autocast_type(precision, torch.device(device))
         self.rows: dict[str, dict[str, Any]] = {}
 
-    def run(self, global_epoch: int = 1) -> None:
+    def run(self, global_epoch: int = 1) -> None:  # type: ignore[override]
         """Translate every case.
 
         Raises:
@@ -86,7 +86,7 @@ class VolumeTranslator(Evaluator):
             problem = f"{len(failed)} of {len(self.rows)} cases failed, the first: {failed[0]['reason']}"
             raise CasesFailedError(self.table, problem, "Mend them and run again; finished cases are kept")
 
-    def _iteration(self, engine: Engine, batchdata: list[dict[str, Any]]) -> dict[str, Any]:
+    def _iteration(self, engine: Engine, batchdata: list[dict[str, Any]]) -> dict[str, Any]:  # type: ignore[override]
         (item,) = batchdata
         start = time.monotonic()
         fingerprint = self._fingerprint(item)

@@ -1,0 +1,200 @@
+"""Time, FLOP/s and memory of one training step of a bundle, and its ratio to a literal transcription of Algorithm 1.
+
+    python benchmarks/training_step.py bundles/medgan --config quick.json --set precision=bf16 --steps 8
+
+Both are timed in turns in the same run. Compare ratios: absolute times depend on what else the machine does.
+"""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from monai.bundle import ConfigParser
+from torch import Tensor, nn
+from torch.nn.functional import l1_loss, softplus
+from torch.utils.flop_counter import FlopCounterMode
+
+from medtrans.engines import TranslationTrainer
+from medtrans.engines.precision import autocast, autocast_type
+from medtrans.losses import Content, Style
+from medtrans.losses.style_content import gram_matrix
+from medtrans.methods import PairedTranslation
+
+Step = Callable[[], Any]
+
+
+def read_bundle(bundle: Path, overlays: list[str], overrides: dict[str, Any]) -> ConfigParser:
+    """The bundle's training config with overlays and overrides."""
+    configs = bundle / "configs"
+    files = [configs / "train.json", *(configs / name if not Path(name).is_file() else Path(name) for name in overlays)]
+    parser = ConfigParser()
+    parser.read_config([str(file) for file in files])
+    parser.update(overrides)
+    return parser
+
+
+def random_batch(parser: ConfigParser, device: torch.device) -> dict[str, Tensor]:
+    """Images of the bundle's size and channels; the time of a step does not depend on what they show."""
+    size, batch = parser.get_parsed_content("image_size"), parser.get_parsed_content("batch_size")
+    torch.manual_seed(0)
+    return {
+        key: torch.rand(batch, parser.get_parsed_content(channels), *size, device=device) * 2 - 1
+        for key, channels in (("source", "in_channels"), ("target", "out_channels"))
+    }
+
+
+def literal_algorithm_1(method: PairedTranslation, batch: dict[str, Tensor], dtype: torch.dtype | None) -> None:
+    """MedGAN's Algorithm 1 as it is printed: every loss computes what it needs, nothing is kept."""
+    generator, discriminator, terms = method.generator, method.discriminator, method.losses.terms
+    assert isinstance(discriminator, nn.Module)
+    y, x = batch["source"], batch["target"]
+    device = y.device
+    weight = {name: float(getattr(term, "weight", 0.0)) for name, term in terms.items()}
+
+    def judged(image: Tensor) -> list[Tensor]:
+        return discriminator(torch.cat([image, y], 1))
+
+    for _ in range(method.generator_steps):
+        method.optimizers["generator"].zero_grad()
+        with autocast(dtype, device):
+            fake = generator(y).float()
+            loss = weight.get("adversarial", 0.0) * softplus(-judged(fake)[-1].float()).mean()
+            found, wanted = judged(fake)[:-1], judged(x)[:-1]
+            perceptual = l1_loss(fake, x) + sum(
+                l1_loss(f.float(), w.float()) for f, w in zip(found, wanted, strict=True)
+            )
+            loss = loss + weight.get("perceptual", 0.0) * perceptual
+            for name, term in terms.items():
+                if isinstance(term, Style | Content) and weight[name]:
+                    pairs = zip(term.layers, term.extractor(fake), term.extractor(x), strict=True)
+                    for c, f, w in pairs:
+                        loss = loss + weight[name] * c * _distance(term, f.float(), w.float())
+        loss.backward()
+        method.optimizers["generator"].step()
+    method.optimizers["discriminator"].zero_grad()
+    with autocast(dtype, device):
+        real, fake_logits = judged(x)[-1].float(), judged(generator(y).detach().float())[-1].float()
+        loss = softplus(-real).mean() + softplus(fake_logits).mean()
+    loss.backward()
+    method.optimizers["discriminator"].step()
+
+
+def _distance(term: Style | Content, found: Tensor, wanted: Tensor) -> Tensor:
+    if isinstance(term, Content):
+        return (found - wanted).square().mean()
+    return (gram_matrix(found) - gram_matrix(wanted)).square().sum((1, 2)).mean() / (4 * found.shape[1] ** 2)
+
+
+def seconds(step: Step, device: torch.device) -> float:
+    """Wall time of one call."""
+    start = time.perf_counter()
+    step()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def matmul_peak(dtype: torch.dtype | None, device: torch.device, size: int = 2048) -> float:
+    """FLOP/s of the best of seven square matrix products in the arithmetic of the step."""
+    a, b = (torch.randn(size, size, device=device, dtype=dtype or torch.float32) for _ in range(2))
+    torch.mm(a, b)
+    return 2 * size**3 / min(seconds(lambda: torch.mm(a, b), device) for _ in range(7))
+
+
+def peak_memory(device: torch.device) -> float:
+    """GiB: allocated on a GPU, resident on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def main(
+    bundle: Annotated[Path, typer.Argument(help="Folder of a bundle.")],
+    config: Annotated[list[str] | None, typer.Option(help="Overlay, such as quick.json; repeatable.")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="id=value; repeatable.")] = None,
+    steps: Annotated[int, typer.Option(help="Timed steps of each kind.")] = 5,
+) -> None:
+    """Measure and print a table."""
+    overrides: dict[str, Any] = {"features::weights": "random", "dataset_dir": "-"}
+    overrides |= dict(setting.split("=", 1) for setting in settings or [])
+    parser = read_bundle(bundle, config or [], {k: _value(v) for k, v in overrides.items()})
+    device = parser.get_parsed_content("device")
+    method, batch = parser.get_parsed_content("method").to(device), random_batch(parser, device)
+    switches = {
+        key: parser.get_parsed_content(key) for key in ("precision", "channels_last", "compile", "accumulation")
+    }
+    trainer = TranslationTrainer(device, 1, [batch], method, threads=parser.get_parsed_content("threads"), **switches)
+    dtype = autocast_type(switches["precision"], device)
+
+    def engine_step() -> None:
+        trainer._iteration(trainer, batch)
+
+    def literal_step() -> None:
+        literal_algorithm_1(method, batch, dtype)
+
+    kinds = {"medtrans": engine_step}
+    if isinstance(method, PairedTranslation) and method.discriminator is not None:
+        kinds["literal Algorithm 1"] = literal_step
+    flops = {}
+    for name, step in kinds.items():
+        step()  # warm-up
+        with FlopCounterMode(display=False) as counter:
+            step()
+        flops[name] = counter.get_total_flops()
+    times: dict[str, list[float]] = {name: [] for name in kinds}
+    for _ in range(steps):
+        for name, step in kinds.items():
+            times[name].append(seconds(step, device))
+    peak = matmul_peak(dtype, device)
+    _report(bundle, batch, switches, device, peak, flops, times)
+
+
+def _value(text: str) -> Any:
+    import json
+
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _report(
+    bundle: Path,
+    batch: dict[str, Tensor],
+    switches: dict[str, Any],
+    device: torch.device,
+    peak: float,
+    flops: dict[str, int],
+    times: dict[str, list[float]],
+) -> None:
+    shape = "x".join(map(str, batch["source"].shape))
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    typer.echo(f"{bundle.name}, batch {shape}, {switches}, {name}, torch {torch.__version__}")
+    typer.echo(f"matmul peak {peak / 1e9:.0f} GFLOP/s, peak memory of the process {peak_memory(device):.2f} GiB\n")
+    typer.echo("| step | median s | min s | GFLOP | GFLOP/s | share of peak |\n|---|---:|---:|---:|---:|---:|")
+    median = {kind: statistics.median(samples) for kind, samples in times.items()}
+    for kind, samples in times.items():
+        rate = flops[kind] / median[kind]
+        row = (
+            f"{median[kind]:.3f} | {min(samples):.3f} | {flops[kind] / 1e9:.1f} | {rate / 1e9:.0f} | {rate / peak:.0%}"
+        )
+        typer.echo(f"| {kind} | {row} |")
+    if len(median) == 2:
+        ours, literal = median.values()
+        typer.echo(f"\nliteral / medtrans: {literal / ours:.2f} in time, {_ratio(flops):.2f} in FLOP")
+
+
+def _ratio(values: dict[str, int]) -> float:
+    ours, literal = values.values()
+    return literal / ours
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,118 @@
+"""It learns: the quick MedGAN beats every mapping of intensities on unseen heads, and broken training does not."""
+
+import numpy as np
+import pytest
+import torch
+from monai.bundle import ConfigWorkflow
+
+from medtrans.cohorts import EpochDataset, slice_items, write_phantom_cohort
+
+pytestmark = pytest.mark.slow
+
+EPOCHS = 2
+ABOVE_LOOK_UP, ABOVE_IDENTITY = 3.0, 6.0  # dB that held-out PSNR must gain
+# Random VGG features cost two thirds of a step and say nothing about learning: the broken runs go without.
+WITHOUT_VGG = {"losses::style::weight": 0, "losses::content::weight": 0}
+
+
+@pytest.fixture(scope="module")
+def phantoms(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("phantoms")
+    write_phantom_cohort(folder, 16, ("T1", "T2"), spacing=3.5)
+    return folder
+
+
+def workflow(root, phantoms, folder, **overrides):
+    """The quick MedGAN as it ships, two epochs long."""
+    files = [str(root / "bundles/medgan/configs" / name) for name in ("train.json", "quick.json")]
+    settings = {
+        "dataset_dir": str(phantoms),
+        "ckpt_dir": str(folder / "models"),
+        "output_dir": str(folder / "eval"),
+        "max_epochs": EPOCHS,
+        "val_every": 8,
+        **overrides,
+    }
+    flow = ConfigWorkflow(config_file=files, workflow_type="train", logging_file=False, **settings)
+    flow.initialize()
+    return flow
+
+
+def slices(flow, phantoms, split):
+    """Source and target of a split as the network sees them, ``(N, 1, 64, 64)``, true windows and pairing."""
+    items = slice_items(phantoms, "T1", "T2", split, minimum_foreground=0.05)
+    dataset = EpochDataset(items, flow.parser.get_parsed_content("validate::preprocessing"))
+    loaded = [dataset[index] for index in range(len(dataset))]
+    return (torch.stack([item[key] for item in loaded]) for key in ("source", "target"))
+
+
+def psnr(synthetic, target):
+    """Mean over slices, in dB, of the [-1, 1] range."""
+    return float(
+        np.mean([10 * np.log10(4 / ((s - t) ** 2).mean().item()) for s, t in zip(synthetic, target, strict=True)])
+    )
+
+
+def look_up(train, source, bins=64):
+    """The best mapping of intensities: the mean target of every source intensity, fitted on the training heads."""
+    place = lambda image: ((image + 1) / 2 * (bins - 1)).round().long().clamp(0, bins - 1)  # noqa: E731
+    known, wanted = place(train[0]).flatten(), train[1].flatten()
+    count = torch.bincount(known, minlength=bins).clamp(min=1)
+    table = torch.bincount(known, weights=wanted.double(), minlength=bins) / count
+    return table[place(source)].float()
+
+
+@pytest.fixture(scope="module")
+def bar(phantoms, root, tmp_path_factory):
+    """What training has to reach on the held-out heads: the higher of the two demands."""
+    flow = workflow(root, phantoms, tmp_path_factory.mktemp("bar"), **WITHOUT_VGG)
+    train, test = tuple(slices(flow, phantoms, "train")), tuple(slices(flow, phantoms, "test"))
+    identity, mapped = psnr(test[0], test[1]), psnr(look_up(train, test[0]), test[1])
+    assert identity < mapped, "a look-up must beat doing nothing, or the phantoms are too easy"
+    print(f"identity {identity:.2f} dB, best intensity mapping {mapped:.2f} dB")
+    return max(mapped + ABOVE_LOOK_UP, identity + ABOVE_IDENTITY)
+
+
+def held_out(flow, phantoms):
+    """PSNR of the best model on the test heads."""
+    flow.run()
+    network = flow.parser.get_parsed_content("network")
+    network.load_state_dict(torch.load(flow.parser.get_parsed_content("ckpt_dir") + "/model.pt", weights_only=True))
+    source, target = slices(flow, phantoms, "test")
+    with torch.no_grad():
+        synthetic = torch.cat([network.eval()(part) for part in source.split(16)])
+    reached = psnr(synthetic, target)
+    print(f"held-out PSNR {reached:.2f} dB")
+    return reached
+
+
+def test_the_quick_medgan_learns(phantoms, root, bar, tmp_path):
+    assert held_out(workflow(root, phantoms, tmp_path), phantoms) >= bar
+
+
+def test_a_flipped_perceptual_loss_does_not_learn(phantoms, root, bar, tmp_path):
+    flow = workflow(root, phantoms, tmp_path, **WITHOUT_VGG, **{"losses::perceptual::weight": -20.0})
+    assert held_out(flow, phantoms) < bar
+
+
+def test_wrong_pairing_does_not_learn(phantoms, root, bar, tmp_path):
+    flow = workflow(root, phantoms, tmp_path, **WITHOUT_VGG)
+    items = flow.parser.get_parsed_content("train::dataset").data
+    targets = [item["target"] for item in items]
+    for item, target in zip(items, targets[len(targets) // 3 :] + targets[: len(targets) // 3], strict=True):
+        item["target"] = target  # the same slice of another head
+    assert len({tuple(item["source"]) for item in items}) > 3
+    assert held_out(flow, phantoms) < bar
+
+
+def test_a_wrong_target_range_does_not_learn(phantoms, root, bar, tmp_path):
+    flow = workflow(root, phantoms, tmp_path, **WITHOUT_VGG)
+    for item in flow.parser.get_parsed_content("train::dataset").data:
+        lower, upper, *unit = item["windows"]["target"][0]
+        item["windows"]["target"] = [[lower, 1.5 * upper, *unit]]
+    assert held_out(flow, phantoms) < bar
+
+
+def test_a_frozen_generator_does_not_learn(phantoms, root, bar, tmp_path):
+    flow = workflow(root, phantoms, tmp_path, **WITHOUT_VGG, learning_rate=0.0, max_epochs=1)
+    assert held_out(flow, phantoms) < bar

@@ -14,9 +14,13 @@ class InputError(ValueError):
         remedy: what to do about it.
     """
 
-    def __init__(self, subject: str | os.PathLike[str], problem: str, remedy: str) -> None:
+    def __init__(self, subject: str | os.PathLike[str], problem: str = "", remedy: str = "") -> None:
         self.subject, self.problem, self.remedy = str(subject), problem.rstrip("."), remedy.rstrip(".")
-        super().__init__(f"{self.subject}: {self.problem}. {self.remedy}.")
+        if problem:
+            super().__init__(f"{self.subject}: {self.problem}. {self.remedy}.")
+        else:  # torch's DataLoader raises a worker's error again with its traceback as the only argument
+            last = self.subject.strip().splitlines()[-1]
+            super().__init__(last.removeprefix(f"{type(self).__module__}.{type(self).__name__}: "))
 
     def __reduce__(self):  # keeps its parts when it crosses a process boundary
         return type(self), (self.subject, self.problem, self.remedy)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -41,7 +41,7 @@ def progress(
         every: seconds between two lines in a log.
     """
     if total is None:
-        total = len(items) if hasattr(items, "__len__") else 0
+        total = len(items) if isinstance(items, Sized) else 0
     if on_terminal():
         yield from tqdm(items, desc=description, total=total or None, unit=unit, dynamic_ncols=True)
         return

@@ -96,7 +96,8 @@ class Cases:
         missing = [column for column in ("case", "subject", "split", "intensity") if column not in frame]
         if missing:
             raise InputError(table, f"lacks the column(s) {', '.join(missing)}", "Prepare the data set again")
-        cases = tuple(_case(root, table, row) for row in frame.to_dict("records") if row.get("status", "ok") == "ok")
+        rows: list[dict[str, str]] = [{str(k): str(v) for k, v in row.items()} for row in frame.to_dict("records")]
+        cases = tuple(_case(root, table, row) for row in rows if row.get("status", "ok") == "ok")
         _check_subjects(table, cases)
         return cls(root.resolve(), cases)
 

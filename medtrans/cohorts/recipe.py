@@ -10,9 +10,9 @@ from typing import Any
 
 from medtrans.cohorts.recipe_checks import check_keys, choice, number, numbers, refuse, regular_expressions
 from medtrans.cohorts.recipe_file import component, read_config
-from medtrans.cohorts.resample import INTERPOLATIONS
 from medtrans.cohorts.splits import SplitRule
 from medtrans.transforms.body_mask import KINDS
+from medtrans.transforms.regrid import INTERPOLATIONS
 from medtrans.transforms.window import Window
 
 CHOICES = ("only", "largest", "first", "last")

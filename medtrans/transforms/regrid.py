@@ -21,11 +21,13 @@ def regrid(
     background: float | None = 0.0,
     bounds: Bounds = (None, None),
     antialias: bool = True,
+    threads: int = 0,
+    carry_edge: bool = True,
 ) -> np.ndarray:
     """``volume`` on the grid ``new_affine``, ``new_shape``.
 
-    Voxels are boxes: the outer half voxel repeats the edge. Where the two grids are oblique to each other, the edge is
-    carried on for one new voxel more, because a prediction that comes back would otherwise mix background into the
+    Voxels are boxes: the outer half voxel repeats the edge. Where the grids are oblique to each other, ``carry_edge``
+    carries it on for one new voxel more, because a prediction that comes back would otherwise mix background into the
     outermost voxels. Where voxels fall on voxels (flips, transpositions, crops), values are copied.
 
     Args:
@@ -37,6 +39,8 @@ def regrid(
         background: value outside the field of view; None takes the smallest value, and carries no edge on.
         bounds: values are cut to these before the interpolation (scanner padding) and after it (overshoot).
         antialias: where the step grows, take away with a Gaussian what the coarser grid cannot hold.
+        threads: of the interpolation, 0 for all cores.
+        carry_edge: see above; False keeps strictly to the field of view.
 
     Returns:
         float32 array of ``new_shape``.
@@ -52,8 +56,8 @@ def regrid(
     if antialias and interpolation != "nearest":
         sigma = antialias_sigma(to_old, np.linalg.norm(np.asarray(new_affine)[:3, :3], axis=0))
         values = ndimage.gaussian_filter(values, sigma, mode="nearest") if sigma.max() > 0 else values
-    margin = np.zeros(3, int) if background is None else edge_margin(to_old)
-    found = _interpolated(values, to_old, margin, new_shape, outside, interpolation)
+    margin = edge_margin(to_old) if carry_edge and background is not None else np.zeros(3, int)
+    found = _interpolated(values, to_old, margin, new_shape, outside, interpolation, threads)
     background_voxels = found == np.float32(outside)  # may lie outside the bounds
     return np.where(background_voxels, found, _cut(found, bounds))
 
@@ -109,7 +113,13 @@ def _copied_voxels(values: np.ndarray, to_old: np.ndarray, shape: tuple[int, ...
 
 
 def _interpolated(
-    values: np.ndarray, to_old: np.ndarray, margin: np.ndarray, shape: Sequence[int], outside: float, interpolation: str
+    values: np.ndarray,
+    to_old: np.ndarray,
+    margin: np.ndarray,
+    shape: Sequence[int],
+    outside: float,
+    interpolation: str,
+    threads: int,
 ) -> np.ndarray:
     """By SimpleITK, the fastest we measured; it works on indices, so that shear is no obstacle."""
     import SimpleITK  # heavy, and only resampling needs it
@@ -127,4 +137,6 @@ def _interpolated(
     resample.SetTransform(transform)
     resample.SetInterpolator(SimpleITK.sitkNearestNeighbor if interpolation == "nearest" else smooth)
     resample.SetDefaultPixelValue(outside)
+    if threads:
+        resample.SetNumberOfThreads(threads)
     return SimpleITK.GetArrayFromImage(resample.Execute(image))

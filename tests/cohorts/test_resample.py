@@ -8,8 +8,9 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from medtrans.cohorts.grid import Grid
-from medtrans.cohorts.resample import antialias_sigma, resample
+from medtrans.cohorts.resample import resample
 from medtrans.cohorts.volumes import Volume, moved
+from medtrans.transforms.regrid import antialias_sigma
 
 
 def rigid(turn=(0, 0, 0), shift=(0, 0, 0)):
@@ -146,10 +147,13 @@ def test_downsampling_averages_noise_that_plain_interpolation_keeps():
 
 
 def test_sigma_is_half_the_missing_width_and_zero_where_the_step_shrinks():
-    sigma = antialias_sigma(np.diag([0.5, 1.0, 2.0, 1.0]), (1.0, 1.0, 1.0))
+    def sigma_of(affine, steps):
+        return antialias_sigma(np.linalg.solve(affine, np.diag([*steps, 1.0])), np.asarray(steps))
+
+    sigma = sigma_of(np.diag([0.5, 1.0, 2.0, 1.0]), (1.0, 1.0, 1.0))
     assert sigma == pytest.approx([0.5 * np.sqrt(3), 0.0, 0.0])
     turned = rigid((0, 0, 90)) @ np.diag([0.5, 1.0, 2.0, 1.0])  # its first axis runs along the grid's second
-    assert antialias_sigma(turned, (9.0, 1.0, 1.0))[0] == pytest.approx(0.5 * np.sqrt(3))
+    assert sigma_of(turned, (9.0, 1.0, 1.0))[0] == pytest.approx(0.5 * np.sqrt(3))
 
 
 def test_labels_are_neither_blurred_nor_mixed():

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import json
 import logging
+import pydoc
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
@@ -22,6 +24,7 @@ READ_BY_MONAI |= {"evaluator", "trainer", "network_def", "inferer", "dataset", "
 READ_BY_MONAI |= {"bundle_root", "device", "dataset_dir", "output_dir", "dataloader", "handlers", "_meta_"}
 RUN_OPTIONS = {"tracking", "meta_file", "logging_file", "workflow_type", "args_file", "run_id", "init_id", "final_id"}
 RUN_OPTIONS |= {"workflow_name", "config_file", "properties_path"}
+COMPONENT_KEYS = {"_target_", "_mode_", "_disabled_", "_requires_", "_desc_", "_code_"}
 
 
 def _frames() -> Iterator[FrameType]:
@@ -57,25 +60,45 @@ def bundle_root(default: str = ".") -> str:
 def check_configuration() -> None:
     """Refuse misspelt keys, which MONAI accepts in silence, and log the settings. For a config's ``initialize``.
 
-    Checked are the command line's overrides against the ids in the config files, and the top-level keys of overlay
-    files against what the other files refer to.
-
     Raises:
         InputError: a key that nothing reads.
     """
     sys.excepthook = _told_in_one_line
     files, overrides = _command()
-    written = [json.loads(Path(file).read_text()) for file in files if file.endswith(".json")]
+    check_keys(files, overrides)
+    if overrides:
+        logger.info("settings from the command line: %s", ", ".join(f"{k}={v!r}" for k, v in overrides.items()))
+
+
+def check_keys(files: Sequence[str], overrides: Mapping[str, Any]) -> None:
+    """Check overrides against the ids in config files, and overlays' top-level keys against what all files refer to.
+
+    Args:
+        files: the base config, then overlays; nothing is checked where one is not JSON (YAML of the user's own).
+        overrides: id -> value.
+
+    Raises:
+        InputError: a key that nothing reads, or a file that is no JSON object.
+    """
+    written = [_json_object(file) for file in files if file.endswith(".json")]
     if len(written) != len(files) or not written:
-        return  # not run by monai.bundle, or a YAML config of the user's own
+        return
     text = json.dumps(written)
     for file, content in list(zip(files, written, strict=True))[1:]:
         _check_keys(content, written[0], file, text)
     merged = {key: value for content in written for key, value in content.items()}
     for key in overrides:
         _check_override(key, merged, files[0])
-    if overrides:
-        logger.info("settings from the command line: %s", ", ".join(f"{k}={v!r}" for k, v in overrides.items()))
+
+
+def _json_object(file: str) -> dict[str, Any]:
+    try:
+        content = json.loads(Path(file).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(file, f"is not readable JSON ({error})", "Mend it") from error
+    if not isinstance(content, dict):
+        raise InputError(file, "is not a JSON object", "Write {…}")
+    return content
 
 
 def _command() -> tuple[list[str], dict[str, Any]]:
@@ -99,13 +122,17 @@ def _check_keys(content: dict[str, Any], base: dict[str, Any], where: str, text:
 
 
 def _check_override(key: str, config: dict[str, Any], where: str) -> None:
-    """``key``, perhaps nested, names something in ``config``; a new leaf of a component is its constructor's affair."""
+    """``key``, perhaps nested, names something in ``config``, or what a component's constructor takes."""
     *path, leaf = key.lstrip("+").replace("#", "::").split("::")
     node: Any = config
     for name in path:
         node = _child(node, name, where)
     if not path and leaf not in READ_BY_MONAI:
         _child(node, leaf, where)
+    if isinstance(node, dict) and "_target_" in node and leaf not in node and leaf not in COMPONENT_KEYS:
+        taken = _parameters(str(node["_target_"]))
+        if taken is not None and leaf not in taken:
+            raise _misspelt(f"{where} ({'#'.join(path)})", leaf, taken)
 
 
 def _child(node: Any, name: str, where: str) -> Any:
@@ -116,6 +143,19 @@ def _child(node: Any, name: str, where: str) -> Any:
     if name not in node:
         raise _misspelt(where, name, list(node))
     return node[name]
+
+
+def _parameters(target: str) -> list[str] | None:
+    """The names that a component's constructor takes; None where it takes any, or cannot be told."""
+    from monai.bundle import ComponentLocator
+
+    module = ComponentLocator().get_component_module_name(target)
+    component = pydoc.locate(f"{module}.{target}" if isinstance(module, str) else target)
+    try:
+        parameters = inspect.signature(component).parameters.values()  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+    return None if any(p.kind is p.VAR_KEYWORD for p in parameters) else [p.name for p in parameters]
 
 
 def _misspelt(where: str, name: str, known: list[str]) -> InputError:

@@ -96,7 +96,7 @@ def translate(
     source: Annotated[str, typer.Argument(metavar="INPUT", help="Scan, files with commas, folder or data set.")],
     output: Annotated[Path, typer.Argument(help="Folder for the synthetic volumes and translated.csv.")],
     split: Annotated[str, typer.Option(help="Data set: train, validation, test or all.")] = "test",
-    config: Annotated[list[Path] | None, typer.Option(help="Overlay on inference.json, such as quick.json.")] = None,
+    config: Annotated[list[Path] | None, typer.Option(help="Config merged over inference.json; repeatable.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="key=value of the config; repeatable.")] = None,
 ) -> None:
     """Translate whole volumes onto their own grid, in the target's unit; run again to finish an interrupted run."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -9,6 +10,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from medtrans.errors import InputError
+
+ABANDONED = ".partial-*"
+REMEDIES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "Make room on this disk, or choose another"),
+    errno.ENAMETOOLONG: "Use shorter names",
+}
+UNWRITABLE = {
+    *REMEDIES, errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR
+}  # fmt: skip
 
 
 @contextmanager
@@ -18,19 +28,27 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     A killed or failing writer leaves ``path`` as it was. Parent folders are made.
 
     Raises:
-        InputError: the folder cannot be written.
+        InputError: the file cannot be written: no permission, a file in the place of a folder, no room.
     """
     path = Path(path)
     temporary = path.with_name(f".partial-{secrets.token_hex(4)}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not os.access(path.parent, os.W_OK):
-            raise PermissionError(f"no permission to write {path.parent}")
+            raise PermissionError(errno.EACCES, f"no permission to write {path.parent}")
         yield temporary
         os.replace(temporary, path)
-    except (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError) as error:
-        reason = error.strerror or str(error)
-        raise InputError(path, f"cannot be written ({reason})", "Choose a folder that you may write to") from error
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        remedy = REMEDIES.get(error.errno, "Choose a folder that you may write to")
+        raise InputError(path, f"cannot be written ({error.strerror or error})", remedy) from error
     finally:
-        with suppress(NotADirectoryError):  # the folder is a file: nothing was written, the error above says so
+        with suppress(OSError):  # nothing was written, and the error above says why
             temporary.unlink(missing_ok=True)
+
+
+def remove_abandoned(folder: str | os.PathLike[str]) -> None:
+    """Remove the temporary files that killed writers left in ``folder`` (not below it)."""
+    for path in Path(folder).glob(ABANDONED):
+        path.unlink(missing_ok=True)

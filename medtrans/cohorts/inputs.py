@@ -2,40 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import logging
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from medtrans.cohorts.slices import volume_items
+from medtrans.cohorts.cases import Cases
+from medtrans.cohorts.selection import _source
 from medtrans.errors import InputError
 
 VOLUMES = (".nii", ".nii.gz")
 DICOM_MODALITY = {"CT": "CT", "MR": "MR", "PET": "PT"}
+Item = dict[str, Any]
+Modality = Mapping[str, Any]
+logger = logging.getLogger(__name__)
 
 
 def translation_items(
-    source: str | Sequence[str], modalities: Sequence[dict[str, Any]], split: str = "test", work: str | Path = "."
-) -> list[dict[str, Any]]:
+    source: str | Sequence[str], modalities: Sequence[Modality], split: str = "test", work: str | Path = "."
+) -> list[Item]:
     """The cases behind ``--input``.
 
     Args:
         source: a NIfTI volume; one volume a source modality, separated by commas or as a list; a folder of volumes; a
             folder with one sub-folder a case and ``<modality>.nii[.gz]`` in it; a data set (cases.csv); what `medtrans
             convert` wrote (series.csv); or a scanner export, which is converted first.
-        modalities: the entries of the bundle's source modalities, in the order of its channels.
+        modalities: the entries of the bundle's source modalities in models/modalities.json, in the order of its
+            channels. ``series`` in them, the recipe's patterns, chooses among converted series.
         split: of a data set.
-        work: folder for converted volumes.
+        work: folder of the results; a scanner export is converted into ``work/converted``.
 
     Returns:
-        ``{"case": name, "source": [path a channel]}`` a case.
+        ``{"case": name, "source": [path a channel]}`` a case, each name once. The cases of a data set bring their
+        ``"windows"``. A case that cannot be translated has a ``"problem"``, so that it is told and the rest is done.
 
     Raises:
         InputError: there is nothing to translate.
     """
     names = [entry["modality"] for entry in modalities]
-    paths = [Path(part).expanduser() for part in (source.split(",") if isinstance(source, str) else source)]
+    paths = _paths(source)
     absent = [path for path in paths if not path.exists()]
     if absent:
         raise InputError(absent[0], "does not exist", "Give a NIfTI file, a folder of scans, or a data set")
@@ -43,15 +52,25 @@ def translation_items(
         return [_one_case(paths, names)]
     (path,) = paths
     if (path / "cases.csv").is_file():
-        return [{"case": i["case"], "source": i["source"]} for i in volume_items(path, names, split=split)]
+        return _data_set(path, modalities, split)
     if (path / "series.csv").is_file():
-        return _converted(path, modalities)
-    items = _folder(path, names) if path.is_dir() else []
-    return items or _exported(path, modalities, Path(work))
+        return _unique(_converted(path, modalities))
+    items = _folder(path, names, Path(work)) if path.is_dir() else []
+    return _unique(items or _exported(path, modalities, Path(work)))
+
+
+def _paths(source: str | Sequence[str]) -> list[Path]:
+    """One path, or several between commas where no file's own name holds the comma."""
+    given = str(source) if not isinstance(source, Sequence) else source  # a number, from a folder of that name
+    parts = given if not isinstance(given, str) else [given] if Path(given).exists() else given.split(",")
+    paths = [Path(part).expanduser() for part in parts if part]
+    if not paths:
+        raise InputError("input", "is not given", "Give a NIfTI file, a folder of scans, or a data set")
+    return paths
 
 
 def _is_volume(path: Path) -> bool:
-    return path.name.lower().endswith(VOLUMES)
+    return path.name.lower().endswith(VOLUMES) and not path.name.startswith(".")
 
 
 def stem(path: Path) -> str:
@@ -60,48 +79,171 @@ def stem(path: Path) -> str:
     return name[: -len(".nii")] if name.lower().endswith(".nii") else name
 
 
-def _one_case(paths: Sequence[Path], names: Sequence[str]) -> dict[str, Any]:
+def _item(case: str, paths: Sequence[Path], problem: InputError | None = None) -> Item:
+    item: Item = {"case": case, "source": [str(path) for path in paths]}
+    return item if problem is None else item | {"problem": str(problem)}
+
+
+def _one_case(paths: Sequence[Path], names: Sequence[str]) -> Item:
     if len(paths) != len(names):
         wanted = ",".join(names)
         problem = f"is {len(paths)} volume(s), but the model translates {len(names)} ({wanted})"
         raise InputError(",".join(str(path) for path in paths), problem, f"Give {wanted} in this order, with commas")
-    return {"case": stem(paths[0]), "source": [str(path) for path in paths]}
+    return _item(stem(paths[0]), paths, _of_others(paths))
 
 
-def _folder(path: Path, names: Sequence[str]) -> list[dict[str, Any]]:
-    """Volumes lying in a folder, or in one sub-folder a case."""
-    cases = []
-    for folder in sorted(entry for entry in path.iterdir() if entry.is_dir()):
-        found = [next((f for f in sorted(folder.glob(f"{name}.nii*")) if _is_volume(f)), None) for name in names]
-        if all(found):
-            cases.append({"case": folder.name, "source": [str(file) for file in found]})
-    if cases:
+def _of_others(paths: Sequence[Path]) -> InputError | None:
+    """Why the channels are not of one subject in one place, as far as their sidecars tell."""
+    first, *others = [_source(path, {}) for path in paths]
+    for other in others:
+        for known, mine, its in (
+            ("patient", first.patient, other.patient),
+            ("frame of reference", first.frame, other.frame),
+        ):
+            if mine and its and mine != its:
+                problem = f"is of another {known} than {first.path.name}, says its sidecar"
+                return InputError(other.path, problem, "Give volumes of one session, aligned by `medtrans prepare`")
+    return None
+
+
+def _data_set(path: Path, modalities: Sequence[Modality], split: str) -> list[Item]:
+    """The cases of one split; those without every source modality have a problem. The target need not exist.
+
+    Recorded windows are the model's where the data set was prepared by the intensity rules that the model knows.
+    """
+    cases, names = Cases.read(path), [entry["modality"] for entry in modalities]
+    recorded = _rules(path) == _rules(path) | {entry["modality"]: entry["intensity"] for entry in modalities}
+    for name in names:
+        if name not in cases.modalities:
+            known = ", ".join(cases.modalities) or "no modality at all"
+            refused = f"has no modality {name!r}, which the model translates"
+            raise InputError(path, refused, f"It has {known}: use another bundle or data set")
+    items = []
+    for case in cases.of_split(split):
+        lacking = [name for name in names if name not in case.volumes]
+        if lacking:
+            where = f"{path / 'cases.csv'} (case {case.name})"
+            problem = InputError(where, f"names no {', '.join(lacking)}", "Prepare the case again with it")
+            items.append(_item(case.name, [], problem))
+            continue
+        item = _item(case.name, [case.volumes[name] for name in names])
+        if recorded:
+            windows = [case.windows[name] for name in names]
+            item["windows"] = {"source": [[window.lower, window.upper, window.unit] for window in windows]}
+        items.append(item)
+    return items
+
+
+def _rules(path: Path) -> dict[str, Any]:
+    """Modality -> configuration of its intensity rule, as the data set's recipe.json says; empty where it does not."""
+    try:
+        recipe = json.loads((path / "recipe.json").read_text(encoding="utf-8"))
+        return {name: entry["intensity"] for name, entry in recipe["modalities"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _folder(path: Path, names: Sequence[str], work: Path) -> list[Item]:
+    """Volumes lying in a folder, or in one sub-folder a case; no items where neither is there."""
+    entries = [entry for entry in sorted(path.iterdir()) if not entry.name.startswith(".")]
+    volumes = [entry for entry in entries if entry.is_file() and _is_volume(entry)]
+    folders = [entry for entry in entries if entry.is_dir() and entry.resolve() != work.resolve()]
+    cases = [item for folder in folders if (item := _sub_folder(folder, names))]
+    if any("problem" not in item for item in cases):
+        if volumes:
+            logger.warning("%s: %d volumes beside the sub-folders are left out", path, len(volumes))
         return cases
-    volumes = sorted(entry for entry in path.iterdir() if entry.is_file() and _is_volume(entry))
+    if volumes and len(names) > 1:
+        wanted = " and ".join(f"{name}.nii" for name in names)
+        problem = f"holds single volumes, but the model translates {len(names)} ({', '.join(names)})"
+        raise InputError(path, problem, f"Give one sub-folder a case with {wanted}")
     return [_one_case([volume], names) for volume in volumes]
 
 
-def _exported(path: Path, modalities: Sequence[dict[str, Any]], work: Path) -> list[dict[str, Any]]:
-    """Convert a scanner export and take its series."""
+def _sub_folder(folder: Path, names: Sequence[str]) -> Item | None:
+    """The case in a sub-folder; None where there is no volume at all."""
+    volumes = sorted(entry for entry in folder.iterdir() if entry.is_file() and _is_volume(entry))
+    if not volumes:
+        return None
+    found = {name: next((file for file in volumes if stem(file) == name), None) for name in names}
+    lacking = [name for name, file in found.items() if file is None]
+    paths = [file for file in found.values() if file is not None]
+    if lacking:
+        named = ", ".join(f"{name}.nii" for name in lacking)
+        return _item(folder.name, paths, InputError(folder, f"has no {named}", "Add it, or move the folder away"))
+    return _item(folder.name, paths, _of_others(paths))
+
+
+def _unique(items: Sequence[Item]) -> list[Item]:
+    """The items, with a number behind names that come again (``a.nii`` beside ``a.nii.gz``)."""
+    taken: set[str] = set()
+    for item in items:
+        name, count = item["case"], 1
+        while item["case"].lower() in taken:
+            count += 1
+            item["case"] = f"{name}-{count}"
+        taken.add(item["case"].lower())
+    return list(items)
+
+
+def _exported(path: Path, modalities: Sequence[Modality], work: Path) -> list[Item]:
+    """Convert a scanner export and take its series; what could not be converted has a problem."""
     from medtrans.scans import convert_export
 
-    convert_export(path, work / "converted")
-    return _converted(work / "converted", modalities)
+    one = _only(path, modalities)
+    table = convert_export(path, work / "converted").astype(str)
+    failed = table[(table["status"] == "failed") & table["modality"].isin(_kinds(one, table))]
+    items = [
+        _item(_name(row), [], InputError(f"{path} ({_name(row)})", f"cannot be converted: {row['reason']}", "Mend it"))
+        for row in failed.to_dict("records")
+    ]
+    try:
+        return _converted(work / "converted", modalities) + items
+    except InputError:
+        if items:
+            return items
+        raise
 
 
-def _converted(path: Path, modalities: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Every converted volume of the source's kind."""
+def _converted(path: Path, modalities: Sequence[Modality]) -> list[Item]:
+    """The converted volumes that are the source: by the recipe's patterns, else every one of its kind."""
+    one = _only(path, modalities)
+    table = pd.read_csv(path / "series.csv", dtype=str, keep_default_na=False)
+    missing = [column for column in ("status", "shape", "modality", "path") if column not in table]
+    if missing:
+        raise InputError(path / "series.csv", f"lacks the column(s) {', '.join(missing)}", "Convert the export again")
+    table = table[(table["status"] == "converted") & (table["shape"].str.count("x") == 2)]
+    chosen = table[table["modality"].isin(_kinds(one, table))]
+    if chosen.empty:
+        problem = f"holds no converted volume that could be {one['modality']}"
+        raise InputError(path, problem, "See the reasons in its series.csv")
+    matching = chosen[[_matches(row, one.get("series") or {}) for row in chosen.to_dict("records")]]
+    if matching.empty:
+        told = "%s: no series is described as %s was in training; all %d of its kind are translated"
+        logger.warning(told, path, one["modality"], len(chosen))
+    rows = (chosen if matching.empty else matching).to_dict("records")
+    return [_item(_name(row), [path / row["path"]]) for row in rows]
+
+
+def _only(path: Path, modalities: Sequence[Modality]) -> Modality:
+    """The one source modality; series of an export are not aligned, so that several make no case."""
     if len(modalities) > 1:
         names = ",".join(entry["modality"] for entry in modalities)
-        raise InputError(
-            path, f"does not say which series are {names}", "Prepare a data set, or give files with commas"
-        )
-    kind = DICOM_MODALITY.get(modalities[0].get("kind", ""), "")
-    table = pd.read_csv(path / "series.csv", dtype=str, keep_default_na=False)
-    chosen = table[(table["status"] == "converted") & (table["shape"].str.count("x") == 2)]
-    chosen = chosen[chosen["modality"].isin([kind, ""])] if kind else chosen
-    if chosen.empty:
-        problem = f"holds no converted {kind or 'volume'} that could be {modalities[0]['modality']}"
-        raise InputError(path, problem, "See the reasons in its series.csv")
-    relative: list[str] = [str(entry) for entry in chosen["path"]]
-    return [{"case": stem(Path(entry.replace("/", "_"))), "source": [str(path / entry)]} for entry in relative]
+        problem = f"does not say which series are {names}, or that they are aligned"
+        raise InputError(path, problem, "Make a data set with `medtrans prepare`, or give files with commas")
+    return modalities[0]
+
+
+def _kinds(modality: Modality, table: pd.DataFrame) -> list[str]:
+    """The values of the column ``modality`` that may be this one's; NIfTI files often say nothing."""
+    kind = DICOM_MODALITY.get(modality.get("kind", ""), "")
+    return [kind, ""] if kind else list(table["modality"].unique())
+
+
+def _matches(row: Mapping[Any, Any], patterns: Mapping[str, str]) -> bool:
+    return all(re.search(pattern, row.get(column, "")) for column, pattern in patterns.items())
+
+
+def _name(row: Mapping[Any, Any]) -> str:
+    """``<patient>_<study>_<series>`` as `medtrans convert` named them."""
+    return "_".join(row[part] for part in ("patient", "study", "series") if row.get(part)) or "unreadable"

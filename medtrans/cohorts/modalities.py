@@ -27,8 +27,8 @@ def describe_modalities(dataset_dir: str | os.PathLike[str], source: Modalities,
         JSON-ready ``{"format": 1, "spacing": [mm, mm, mm], "size": [voxels or null, …] or null, "outside": "keep" or
         "background", "source": [entry, …], "target": [entry, …]}`` with an entry for each channel: ``{"modality",
         "unit", "background": physical value of air, "intensity": the rule's configuration, "window": [lower, upper,
-        unit], the median over the training cases}``, and how it was resampled, where the recipe says so: ``"kind",
-        "interpolation", "clamp"``.
+        unit], the median over the training cases}``, and how it was resampled and found among converted series, where
+        the recipe says so: ``"kind", "interpolation", "clamp", "series"``.
 
     Raises:
         InputError: the data set has no usable recipe.json, lacks a modality, or has no training case with it.
@@ -119,5 +119,5 @@ def _entry(cases: Cases, recipe: dict[str, Any], modality: str) -> dict[str, Any
         "background": float(rule["background"]),
         "intensity": rule["intensity"],
         "window": [lower, upper, unit],
-        **{key: rule[key] for key in ("kind", "interpolation", "clamp") if key in rule},
+        **{key: rule[key] for key in ("kind", "interpolation", "clamp", "series") if key in rule},
     }

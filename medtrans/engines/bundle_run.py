@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from medtrans.bundle import check_keys
 from medtrans.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -32,22 +33,19 @@ def run_inference(
         The rows of ``translated.csv``.
 
     Raises:
-        InputError: the folder is not a bundle, it is not trained, or cases failed.
+        InputError: the folder is not a bundle, it is not trained, a key is misspelt, or cases failed.
     """
     from monai.bundle import ConfigWorkflow
 
-    configs = Path(bundle) / "configs"
+    configs = Path(bundle).expanduser() / "configs"
     if not (configs / "inference.json").is_file():
         raise InputError(bundle, "is not a bundle (it has no configs/inference.json)", "Give the bundle's folder")
-    files = [configs / "inference.json", *(_found(Path(overlay), configs) for overlay in overlays)]
-    workflow = ConfigWorkflow(
-        config_file=[str(file) for file in files],
-        workflow_type="inference",
-        logging_file=False,
-        input=str(source),
-        output_dir=str(Path(output_dir).expanduser().resolve()),
-        **(overrides or {}),
-    )
+    files = [str(file) for file in (configs / "inference.json", *(_found(Path(o), configs) for o in overlays))]
+    options = {**(overrides or {}), "input": str(source), "output_dir": str(Path(output_dir).expanduser().resolve())}
+    check_keys(files, options)
+    # it would warn that the caller's logging is kept
+    logging.getLogger("monai.bundle.workflows").setLevel(logging.ERROR)
+    workflow = ConfigWorkflow(config_file=files, workflow_type="inference", logging_file=False, **options)
     workflow.initialize()
     workflow.run()
     return list(workflow.parser.get_parsed_content("evaluator").rows.values())

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+import torch.nn.functional as F
 from ignite.engine import Engine, Events
 from torch import Tensor
 
@@ -25,6 +26,12 @@ def comparison_row(source: Tensor, synthetic: Tensor, target: Tensor) -> list[Te
     """Source, synthetic, target and absolute error (white = half of the range) of one sample, each upright."""
     error = (synthetic[:1].float() - target[:1].float()).abs() * 2 - 1
     return [seen_upright(image) for image in (source, synthetic, target, error)]
+
+
+def same_size(images: list[Tensor]) -> Tensor:
+    """``(1, rows, columns)`` images as one ``(B, 1, rows, columns)``, smaller ones with black at their right and foot."""
+    height, width = (max(image.shape[axis] for image in images) for axis in (1, 2))
+    return torch.stack([F.pad(image, (0, width - image.shape[2], 0, height - image.shape[1])) for image in images])
 
 
 class SamplePictures:
@@ -62,7 +69,7 @@ class SamplePictures:
         from torch.utils.tensorboard import SummaryWriter
         from torchvision.utils import make_grid, save_image
 
-        grid = make_grid(torch.stack(self.rows), nrow=4, pad_value=0.5)
+        grid = make_grid(same_size(self.rows), nrow=4, pad_value=0.5)
         self.writer = self.writer or SummaryWriter(str(self.folder))
         self.writer.add_image("source | synthetic | target | error", grid, epoch)
         self.writer.flush()

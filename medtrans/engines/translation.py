@@ -7,7 +7,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,24 +19,26 @@ from torch import nn
 
 from medtrans.engines.checkpoints import load_network
 from medtrans.engines.precision import autocast, autocast_type
-from medtrans.errors import CasesFailedError, input_error_behind
-from medtrans.files import written_whole
+from medtrans.errors import CasesFailedError, InputError, input_error_behind
+from medtrans.files import remove_abandoned, written_whole
 
 logger = logging.getLogger(__name__)
 
 COLUMNS = ("case", "status", "reason", "seconds", "output", "fingerprint")
+Row = dict[str, Any]
 
 
 class VolumeTranslator(Evaluator):
     """An evaluator over cases: read, translate, restore, write; a case that fails does not stop the others.
 
     ``translated.csv`` in ``output_dir`` has a row a case: case, status (``ok``, ``kept`` or ``failed``), reason,
-    seconds, output. A case whose output was written by the same model from the same files is kept, so that a killed run
-    goes on where it was.
+    seconds, output. A case whose output was written by the same model with the same settings from the same files is
+    kept, so that a killed run goes on where it was.
 
     Args:
         device: where windows are computed.
-        items: the cases, ``{"case": name, "source": [paths], …}``, see :func:`medtrans.cohorts.translation_items`.
+        items: the cases, ``{"case": name, "source": [paths], …}``, see :func:`medtrans.cohorts.translation_items`; one
+            with a ``"problem"`` fails with it.
         preprocessing: item -> item with ``source`` ``(C, X, Y, Z)`` in [-1, 1].
         network: the generator.
         inferer: called with ``(1, C, X, Y, Z)`` and the network.
@@ -45,6 +47,7 @@ class VolumeTranslator(Evaluator):
         model: path of ``model.pt``, read into ``network`` first.
         precision: see :class:`medtrans.engines.TranslationTrainer`.
         overwrite: translate finished cases again.
+        settings: what else decides the voxels, JSON-ready; when it changes, cases are translated again.
 
     Raises:
         InputError: the model is absent, damaged or of another architecture.
@@ -62,24 +65,30 @@ class VolumeTranslator(Evaluator):
         model: str | Path,
         precision: str = "fp32",
         overwrite: bool = False,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(device, [[item] for item in items], decollate=False)
         self.network, self.model = load_network(network, model).to(device).eval(), Path(model)
         self.preprocessing, self.inferer, self.postprocess = preprocessing, inferer, postprocessing
         self.table, self.overwrite = Path(output_dir) / "translated.csv", overwrite
         self.dtype = autocast_type(precision, torch.device(device))
-        self.rows: dict[str, dict[str, Any]] = {}
+        self.settings = [precision, dict(settings or {})]
+        self.rows: dict[str, Row] = {}
+        # ignite tells of every start and end, in terms of epochs, and prints the first failure a second time
+        self.logger.setLevel(logging.CRITICAL)
 
     def run(self, global_epoch: int = 1) -> None:  # type: ignore[override]
         """Translate every case.
 
         Raises:
+            InputError: the output folder cannot be written.
             CasesFailedError: some cases failed; they are in the table.
         """
         done = {row["case"]: row for row in read_rows(self.table) if row["status"] != "failed"}
         self.rows = {} if self.overwrite else done
         self.model_hash = file_hash(self.model)
         write_rows(self.table, list(self.rows.values()))  # a folder that cannot be written is told before the work
+        remove_abandoned(self.table.parent)
         super().run(global_epoch)
         failed = [row for row in self.rows.values() if row["status"] == "failed"]
         if failed:
@@ -95,18 +104,31 @@ class VolumeTranslator(Evaluator):
         if known and known["fingerprint"] == fingerprint and _outputs_exist(self.table.parent, known["output"]):
             row |= {"status": "kept", "output": known["output"]}
         else:
-            try:
-                paths = self._translate(item)
-                row["output"] = ";".join(Path(path).relative_to(self.table.parent).as_posix() for path in paths)
-            except Exception as error:
-                row |= {
-                    "status": "failed",
-                    "reason": str(input_error_behind(error) or f"{type(error).__name__}: {error}"),
-                }
-                logger.error("%s: %s", item["case"], row["reason"])
+            row |= self._outcome(item)
         self.rows[item["case"]] = row | {"seconds": f"{time.monotonic() - start:.2f}"}
         write_rows(self.table, list(self.rows.values()))
+        place = f"{self.state.iteration} of {self.state.epoch_length}"
+        logger.log(
+            logging.ERROR if row["status"] == "failed" else logging.INFO,
+            "%s (%s): %s", item["case"], place, row["reason"] or row["output"] + " kept" * (row["status"] == "kept"),
+        )  # fmt: skip
         return {}
+
+    def _outcome(self, item: dict[str, Any]) -> Row:
+        """What the row says of a case that is translated now."""
+        if item.get("problem"):
+            return {"status": "failed", "reason": item["problem"]}
+        try:
+            paths = self._translate(item)
+        except Exception as error:
+            logger.debug("%s", item["case"], exc_info=True)
+            known = input_error_behind(error)
+            remedy = "Run it alone with `medtrans --verbose translate` to see where"
+            return {
+                "status": "failed",
+                "reason": str(known or InputError(item["case"], f"{type(error).__name__}: {error}", remedy)),
+            }
+        return {"output": ";".join(Path(path).relative_to(self.table.parent).as_posix() for path in paths)}
 
     def _translate(self, item: dict[str, Any]) -> list[Path]:
         """One case from file to file."""
@@ -119,10 +141,10 @@ class VolumeTranslator(Evaluator):
         return self.postprocess(prepared)["pred_paths"]
 
     def _fingerprint(self, item: dict[str, Any]) -> str:
-        """Changes with the model and with any of the case's source files."""
+        """Changes with the model, the settings and any of the case's source files."""
         sources = [item["source"]] if isinstance(item["source"], str) else item["source"]
         stats = [(Path(path).stat().st_size, Path(path).stat().st_mtime_ns) for path in sources if Path(path).exists()]
-        key = json.dumps([self.model_hash, [str(path) for path in sources], stats])
+        key = json.dumps([self.model_hash, self.settings, item.get("windows"), [str(path) for path in sources], stats])
         return hashlib.sha256(key.encode()).hexdigest()[:16]
 
 
@@ -136,14 +158,26 @@ def file_hash(path: str | Path) -> str:
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """The rows of an earlier table; none where there is no table of ours."""
+    """The rows of an earlier table; none where there is no table.
+
+    Raises:
+        InputError: the file is another table, which must not be overwritten.
+    """
     if not path.is_file():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return [row for row in csv.DictReader(file) if set(COLUMNS) <= set(row)]
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            table = csv.DictReader(file)
+            rows = list(table)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(path, f"cannot be read ({error})", "Delete it, or choose another output folder") from error
+    if not set(COLUMNS) <= set(table.fieldnames or ()):
+        problem = "is there already and is no table of translated cases"
+        raise InputError(path, problem, "Choose another output folder")
+    return rows
 
 
-def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+def write_rows(path: Path, rows: Sequence[Row]) -> None:
     """Write the table whole."""
     with written_whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, COLUMNS)

@@ -31,6 +31,8 @@ def as_rule(rule: RuleLike) -> Rule:
 class FitWindowd(MapTransform):
     """Fit each channel's intensity rule on the loaded volume and put the windows into ``item["windows"][key]``.
 
+    Windows that an item brings, as the cases of a data set prepared by the same rules do, are kept.
+
     Rules that look at the volume do so inside the body of that channel, found by
     :func:`medtrans.transforms.body_mask.body_mask` as in `medtrans prepare`: by the rule's own ``body`` ("CT", "MR",
     "PET"), by CT's threshold where the rule's unit is HU, and as MR otherwise.
@@ -68,6 +70,8 @@ class FitWindowd(MapTransform):
             if len(volume) != len(rules):
                 problem = f"has {len(volume)} channel(s), but the model was trained with {len(rules)}"
                 raise InputError(name, problem, "Give one volume for each modality of the model")
+            if key in item["windows"]:
+                continue
             mask = None if self.mask_key is None else item.get(self.mask_key)
             pairs = zip(volume, rules, strict=True)
             item["windows"][key] = [self._fitted(name, _plain(v), rule, mask) for v, rule in pairs]

@@ -103,6 +103,24 @@ def run_command():
     return _run
 
 
+def _train(folder, dataset, *overlays, **options):
+    """One epoch of the tiny bundle in this process, by the function behind the command line; its models folder."""
+    from monai.bundle import run
+
+    folder.mkdir(parents=True, exist_ok=True)
+    small = {key: json.loads(value) for key, value in TINY.items()}
+    outputs = {"dataset_dir": str(dataset), "ckpt_dir": str(folder / "models"), "output_dir": str(folder / "eval")}
+    once = {"max_epochs": 1, "batch_size": 2, "num_workers": 0}
+    files = [str(ROOT / "bundles/medgan/configs" / name) for name in ("train.json", *overlays)]
+    run("training", config_file=files, logging_file=False, **{**small, **outputs, **once, **options})
+    return folder / "models"
+
+
+@pytest.fixture(scope="session")
+def train_bundle():
+    return _train
+
+
 @pytest.fixture(scope="session")
 def root():
     """The repository's root."""

@@ -1,0 +1,114 @@
+"""What tests of several rooms need: a small DICOM series, and a bundle's models folder without training."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+
+def _write_mr_series(folder, shape=(12, 20, 18), seed=0, **tags):
+    """An axial MR series of a smooth blob, ``shape`` is (slices, rows, columns); returns its stored pixels."""
+    import pydicom
+    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+
+    folder.mkdir(parents=True, exist_ok=True)
+    grid = np.stack(np.meshgrid(*[np.linspace(-1, 1, n) for n in shape], indexing="ij"))
+    blob = np.exp(-2 * ((grid - np.random.default_rng(seed).uniform(-0.2, 0.2, (3, 1, 1, 1))) ** 2).sum(0))
+    pixels = (1000 * blob).astype(np.uint16)
+    uids = {key: generate_uid(entropy_srcs=[key, str(seed)]) for key in ("study", "series", "frame")}
+    for k, plane in enumerate(pixels):
+        meta = FileMetaDataset()
+        meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        meta.MediaStorageSOPClassUID = pydicom.uid.MRImageStorage
+        meta.MediaStorageSOPInstanceUID = generate_uid()
+        dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+        values = {
+            "SOPClassUID": meta.MediaStorageSOPClassUID,
+            "SOPInstanceUID": meta.MediaStorageSOPInstanceUID,
+            "PatientID": f"patient {seed}",
+            "PatientName": f"Doe^{seed}",
+            "Modality": "MR",
+            "SeriesDescription": "T1 tra",
+            "SeriesNumber": 3,
+            "StudyInstanceUID": uids["study"],
+            "SeriesInstanceUID": uids["series"],
+            "FrameOfReferenceUID": uids["frame"],
+            "ImageType": ["ORIGINAL", "PRIMARY", "OTHER"],
+            "InstanceNumber": k + 1,
+            "ImagePositionPatient": [-20, -25, 3.0 * k],
+            "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
+            "PixelSpacing": [2.5, 2.5],
+            "SliceThickness": 3,
+            "Rows": plane.shape[0],
+            "Columns": plane.shape[1],
+            "SamplesPerPixel": 1,
+            "PhotometricInterpretation": "MONOCHROME2",
+            "BitsAllocated": 16,
+            "BitsStored": 16,
+            "HighBit": 15,
+            "PixelRepresentation": 0,
+        }
+        for keyword, value in (values | tags).items():
+            setattr(dataset, keyword, value)
+        dataset.PixelData = plane.tobytes()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            dataset.save_as(folder / f"image{k:03d}", enforce_file_format=True)
+    return pixels
+
+
+def _write_models(folder, dataset, source="T1", target="T2", image_size=(16, 16), blocks=1, channels=(4, 4)):
+    """What training leaves for inference, with random weights: ``model.pt`` and ``modalities.json`` in ``folder``."""
+    import torch
+
+    from medtrans.cohorts import describe_modalities, write_modalities
+    from medtrans.networks import CasNet
+
+    counts = [1 if isinstance(names, str) else len(names) for names in (source, target)]
+    settings = {
+        "dataset_dir": str(dataset),
+        "image_size": list(image_size),
+        "axis": "axial",
+        "spatial_dims": len(image_size),
+        "in_channels": counts[0],
+        "out_channels": counts[1],
+        "blocks": blocks,
+        "channels": list(channels),
+    }
+    description = describe_modalities(dataset, source, target) | {"settings": settings}
+    write_modalities(description, folder / "modalities.json")
+    torch.manual_seed(0)
+    torch.save(CasNet(len(image_size), *counts, blocks, channels).state_dict(), folder / "model.pt")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def write_mr_series():
+    return _write_mr_series
+
+
+@pytest.fixture(scope="session")
+def write_models():
+    return _write_models
+
+
+@pytest.fixture
+def run_medtrans(monkeypatch, capsys):
+    """``run_medtrans(*words)``: the command in this process; gives exit code and last line on stderr."""
+    import sys
+
+    from medtrans.cli import main
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["medtrans", *map(str, words)])
+        capsys.readouterr()
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+        lines = capsys.readouterr().err.strip().splitlines()
+        return code, lines[-1] if lines else ""
+
+    return run

@@ -29,7 +29,7 @@ def comparison_row(source: Tensor, synthetic: Tensor, target: Tensor) -> list[Te
 
 
 def same_size(images: list[Tensor]) -> Tensor:
-    """``(1, rows, columns)`` images as one ``(B, 1, rows, columns)``, smaller ones with black at their right and foot."""
+    """``(1, rows, columns)`` images as one ``(B, 1, rows, columns)``, black at the right and below."""
     height, width = (max(image.shape[axis] for image in images) for axis in (1, 2))
     return torch.stack([F.pad(image, (0, width - image.shape[2], 0, height - image.shape[1])) for image in images])
 

@@ -168,10 +168,10 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             table = csv.DictReader(file)
-            rows = list(table)
+            named, rows = set(table.fieldnames or ()), list(table)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(path, f"cannot be read ({error})", "Delete it, or choose another output folder") from error
-    if not set(COLUMNS) <= set(table.fieldnames or ()):
+    if not set(COLUMNS) <= named:
         problem = "is there already and is no table of translated cases"
         raise InputError(path, problem, "Choose another output folder")
     return rows

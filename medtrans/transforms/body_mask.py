@@ -68,7 +68,7 @@ def otsu_threshold(values: np.ndarray) -> float:
     signal = values[values > lowest]
     if signal.size == 0:
         raise ValueError(f"the volume is constant ({lowest:g}), so it has no body")
-    clipped = np.minimum(values, np.percentile(signal, 99))
+    clipped = np.minimum(values, np.percentile(signal, 99)).ravel()  # three slices are no colours
     try:
         return float(threshold_multiotsu(clipped, classes=3)[0])
     except ValueError:  # fewer than three different values

@@ -4,30 +4,28 @@ Started by conftest.py. One JSON object a line on standard input, ``{"words", "c
 the exit code on standard output. A fork saves the imports, seconds a command, and keeps commands apart as processes do.
 """
 
+import importlib
 import json
 import os
 import runpy
 import sys
-import traceback
 
-import matplotlib
-import monai.bundle
-import monai.data
-import monai.handlers
-import monai.networks.nets
-import pandas
-import torch
-
-import medtrans.cli
-import medtrans.cohorts.prepare
-import medtrans.engines
-import medtrans.reports.evaluation
-
+IMPORTED = (
+    "torch",
+    "matplotlib.figure",
+    "pandas",
+    "monai.bundle",
+    "monai.data",
+    "monai.handlers",
+    "monai.networks.nets",
+)
+IMPORTED += ("medtrans.cli", "medtrans.cohorts.prepare", "medtrans.engines", "medtrans.reports.evaluation")
 ANSWERS = os.dup(1)
 
 
 def main() -> None:
-    torch.set_num_threads(1)
+    for name in IMPORTED:
+        importlib.import_module(name)
     for line in sys.stdin:
         job = json.loads(line)
         child = os.fork()
@@ -51,7 +49,7 @@ def run(job: dict) -> None:
     try:
         if job["words"][0] == "medtrans":
             sys.argv = job["words"]
-            medtrans.cli.main()
+            importlib.import_module("medtrans.cli").main()
         elif sys.argv[0] == "-m":
             sys.argv = sys.argv[1:]
             sys.path.insert(0, "")
@@ -62,7 +60,6 @@ def run(job: dict) -> None:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException as error:
         sys.excepthook(type(error), error, error.__traceback__)
-        traceback.print_exc()
         code = 1
     sys.stdout.flush()
     sys.stderr.flush()
@@ -70,5 +67,4 @@ def run(job: dict) -> None:
 
 
 if __name__ == "__main__":
-    print("ready", matplotlib.__name__, pandas.__name__, file=sys.stderr)
     main()

@@ -1,0 +1,184 @@
+"""Every command in the documentation runs as it is written, with small sizes appended.
+
+The commands of a page run in order in one folder. Nothing is skipped in silence: a command that no function here knows
+how to run fails its page. What does not run as written:
+
+- ``make``: the target exists (CI runs ``make test`` itself), ``source .venv/bin/activate``: the Makefile makes it;
+- ``torchrun``: two processes on the CPU take the place of eight GPUs;
+- ``tensorboard``: the log folder holds its events, the server is not started;
+- commands on public data: only where the data are there.
+"""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+# What a page takes as given, under the names it uses.
+GIVEN = {
+    "README.md": ["EXPORT"],
+    "bundles/medgan/docs/README.md": ["DATASET", "SCANS"],
+    "data_prep/README.md": ["EXPORT"],
+    "docs/configuration.md": ["DATASET"],
+    "docs/data-set.md": ["CONVERTED", "MINE"],
+    "docs/evaluation.md": ["DATASET", "SYNTHETIC", "REAL", "MASKS"],
+    "docs/scanner-exports.md": ["EXPORT"],
+    "docs/troubleshooting.md": ["DATASET"],
+    "docs/tutorial.md": ["EXPORT", "NEW_SCAN.nii.gz"],
+}
+TRAIN = "python -m monai.bundle run training --config_file bundles/medgan/train.json --dataset_dir DATASET"
+BEFORE = {"docs/evaluation.md": [TRAIN]}  # the page is read after training
+PUBLIC = ("$MEDTRANS_DATA", "trial/", "MEDTRANS_DATA=")  # what only commands on public data mention
+PLAIN = {"cat", "cp", "ls", "mkdir"}  # run in bash as they are
+
+# Settings that keep a run small. They come last, so that they win over the command's own.
+SMALL = {
+    "image_size": "[16,16]",
+    "network_def::channels": "[4,4]",
+    "discriminator_def::channels": "4",
+    "max_epochs": "1",
+    "num_workers": "0",
+    "threads": "1",
+}
+WITHOUT_VGG = {"losses::style::weight": "0", "losses::content::weight": "0"}
+COARSE = ["--set", "spacing=[4,4,4]", "--set", "size=[64,64,null]", "--set", "registration#spacing=4", "--workers", "1"]
+
+
+def appended(words):
+    """``words`` with the options that make them small."""
+    text = " ".join(words)
+    if words[:2] == ["medtrans", "phantom"]:
+        return [*words, "--subjects", "3", "--spacing", "12"]
+    if words[:2] == ["medtrans", "prepare"]:
+        return [*words, *COARSE]
+    if words[:2] == ["medtrans", "translate"]:
+        return [*words, "--set", "threads=1"]
+    if words[:2] == ["medtrans", "convert"]:
+        return [*words, "--workers", "1"]
+    if words[1:3] == ["-m", "monai.bundle"] and words[4] == "training":
+        small = SMALL | ({} if "pix2pix.json" in text else WITHOUT_VGG)  # pix2pix's losses have no such terms
+        small |= {"image_size": "[16,16,16]", "patches": "1"} if "three_d.json" in text else {}
+        small |= {} if "--dataset_dir" in words else {"dataset_dir": "DATASET"}
+        return [*words, *(word for key, value in small.items() for word in (f"--{key}", value))]
+    if words[0] == "python" and words[1].startswith("benchmarks/"):
+        small = {"image_size": "[16,16]", "network_def::channels": "[4,4]"} | WITHOUT_VGG
+        return [*words, "--steps", "1", *(word for key, value in small.items() for word in ("--set", f"{key}={value}"))]
+    return words
+
+
+def run_training_anew(workplace, words):
+    """A bundle's run; training does not go on from the checkpoint of the page's command before."""
+    if "training" in words and "--ckpt_dir" not in words:
+        (workplace.folder / "bundles/medgan/models/checkpoint.pt").unlink(missing_ok=True)
+    if "--dataset_dir" not in words and "training" in words and not (workplace.folder / "DATASET").exists():
+        workplace.run(["medtrans", "phantom", "DATASET", "--subjects", "3", "--spacing", "12"])
+        workplace.run(appended(words))
+        workplace.shell("rm -r DATASET")
+    else:
+        workplace.run(appended(words))
+
+
+def run_make(workplace, words):
+    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert set(words[1:]) <= set(targets), f"the Makefile has no target {words[1:]}"
+
+
+def run_source(workplace, words):
+    assert words == ["source", ".venv/bin/activate"]
+    assert re.search(r"^VENV\s*:= \.venv$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+def run_export(workplace, line):
+    name = line.removeprefix("export ").split("=")[0]
+    workplace.environment[name] = workplace.shell(f'{line}; printf %s "${name}"')
+
+
+def run_torchrun(workplace, words):
+    words = ["--nproc_per_node=2" if word.startswith("--nproc_per_node") else word for word in words[1:]]
+    module = words.index("-m")
+    small = appended(["python", *words[module:]])[1:]
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", *words[:module], *small],
+        cwd=workplace.folder, env=workplace.environment, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+
+
+def run_tensorboard(workplace, words):
+    assert words[:2] == ["tensorboard", "--logdir"]
+    assert list((workplace.folder / words[2]).glob("events.out.tfevents.*")), f"{words[2]} holds no events"
+    assert (Path(sys.executable).parent / "tensorboard").is_file()
+
+
+def run(workplace, command):
+    """Run one command of a page, whichever it is."""
+    known = "".join(rf"|\${name}\b|\${{{name}}}" for name in workplace.environment)[1:]
+    expanded = re.sub(known, lambda found: workplace.environment[found[0].strip("${}")], command)
+    words = shlex.split(expanded.split("\n")[0])
+    by_name = {"make": run_make, "source": run_source, "torchrun": run_torchrun, "tensorboard": run_tensorboard}
+    if words[0] == "export":
+        run_export(workplace, command)
+    elif words[0] in PLAIN:
+        workplace.shell(command)
+    elif words[0] in by_name:
+        by_name[words[0]](workplace, words)
+    elif words[:3] == ["python", "-m", "monai.bundle"]:
+        run_training_anew(workplace, words)
+    elif words[0] == "medtrans" or (words[0] == "python" and words[1].startswith("benchmarks/")):
+        workplace.run(appended(words))
+    else:
+        pytest.fail(f"no test knows how to run: {command}")
+
+
+def commands_of(page, blocks_of, commands_in, public):
+    """The page's commands on public data, or its others."""
+    every = [c for language, text in blocks_of(page) if language == "bash" for c in commands_in(text)]
+    return [c for c in every if any(mark in c for mark in PUBLIC) == public or (public and "<<'" in c)]
+
+
+@pytest.mark.slow
+def test_commands_of_the_page_run(page, workplace, provide, blocks_of, commands_in):
+    commands = commands_of(page, blocks_of, commands_in, public=False)
+    for name in GIVEN.get(page, []) if commands else []:
+        provide(name)
+    for command in [*BEFORE.get(page, []), *commands]:
+        run(workplace, command)
+
+
+@pytest.mark.slow
+def test_commands_on_public_data_run(public_page, workplace, blocks_of, commands_in):
+    if "MEDTRANS_DATA" not in workplace.environment:
+        pytest.skip("the public data are not here")
+    for command in commands_of(public_page, blocks_of, commands_in, public=True):
+        run(workplace, command)
+
+
+def test_a_command_that_nobody_knows_fails(workplace):
+    with pytest.raises(pytest.fail.Exception, match="no test knows how to run"):
+        run(workplace, "frobnicate --all")
+
+
+def test_a_documented_command_that_fails_is_told(workplace):
+    with pytest.raises(AssertionError, match=r"nowhere.*does not exist"):
+        run(workplace, "medtrans convert nowhere CONVERTED")
+
+
+def test_a_misspelt_setting_in_a_documented_command_is_told(workplace, provide):
+    provide("DATASET")
+    with pytest.raises(AssertionError, match="Did you mean 'batch_size'"):
+        run(workplace, f"{TRAIN} --batch_sise 2")
+
+
+def test_blocks_are_read_as_a_shell_reads_them(commands_in):
+    block = "# a comment\none --set a#b=1 \\\n  --more  # and why\n\ncat > x <<'END'\n{\n  # kept\n}\nEND\ntwo\n"
+    assert commands_in(block) == ["one --set a#b=1    --more", "cat > x <<'END'\n{\n  # kept\n}\nEND", "two"]
+
+
+def test_every_given_thing_is_on_its_page():
+    for page, names in GIVEN.items():
+        text = (ROOT / page).read_text()
+        assert all(name in text for name in names), page

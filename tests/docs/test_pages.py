@@ -1,0 +1,111 @@
+"""Links lead somewhere, pictures are there and small, and no subcommand, bundle or recipe goes without a word."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from medtrans.cli import app
+
+ROOT = Path(__file__).parents[2]
+LINK = re.compile(r"(!?)\[[^\]]*\]\(([^)\s]+)\)")
+NOT_OF_A_CONFIG = ("config_file", "tracking", "set", "nnodes", "rdzv_endpoint")  # monai.bundle's, medtrans', torchrun's
+FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+
+
+def prose(page):
+    return FENCED.sub("", (ROOT / page).read_text(encoding="utf-8"))
+
+
+def anchors(path):
+    """Ids that a forge gives to the headings of a page."""
+    titles = re.findall(r"^#+ (.+)$", FENCED.sub("", path.read_text(encoding="utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_links_lead_to_files_and_headings(pages):
+    dead = []
+    for page in [*pages, "CONTRIBUTING.md"]:
+        for _, target in LINK.findall(prose(page)):
+            if re.match(r"\w+:", target):
+                continue
+            name, _, anchor = target.partition("#")
+            path = (ROOT / page).parent / name if name else ROOT / page
+            if not path.exists() or (anchor and anchor not in anchors(path)):
+                dead.append(f"{page}: {target}")
+    assert not dead
+
+
+def test_pictures_are_in_the_repository_used_and_small(pages):
+    shown = {
+        ((ROOT / page).parent / target).resolve()
+        for page in pages
+        for mark, target in LINK.findall(prose(page))
+        if mark
+    }
+    there = set((ROOT / "docs/images").iterdir())
+    assert shown
+    assert shown == there
+    assert all(path.stat().st_size < 200_000 for path in there)
+
+
+def test_every_subcommand_is_documented_with_an_example(pages, blocks_of, commands_in):
+    commands = [c for page in pages for lang, text in blocks_of(page) if lang == "bash" for c in commands_in(text)]
+    for name in typer.main.get_command(app).commands:
+        assert any(command.startswith(f"medtrans {name} ") for command in commands), name
+
+
+def test_every_option_of_a_documented_subcommand_exists(pages):
+    known = {"--help"} | {
+        option
+        for command in typer.main.get_command(app).commands.values()
+        for parameter in command.params
+        for option in parameter.opts
+    }
+    for page in pages:
+        for command, options in re.findall(r"`medtrans (\w+)([^`]*)`", prose(page)):
+            for option in re.findall(r"(?<!\S)--[\w-]+", options):
+                assert option in known, f"{page}: medtrans {command} has no {option}"
+
+
+def test_every_bundle_and_recipe_is_linked_or_named(pages):
+    readme = (ROOT / "README.md").read_text()
+    recipes = (ROOT / "data_prep/README.md").read_text()
+    for bundle in (ROOT / "bundles").iterdir():
+        if (bundle / "configs").is_dir():
+            assert f"bundles/{bundle.name}/docs/README.md" in readme
+            assert f"bundles/{bundle.name}/docs/README.md" in pages
+    for recipe in (ROOT / "data_prep").glob("*.json"):
+        assert f"`{recipe.name}`" in recipes
+
+
+def test_every_page_is_reached_from_the_readme(pages):
+    linked = {
+        ((ROOT / "README.md").parent / target.split("#")[0]).resolve() for _, target in LINK.findall(prose("README.md"))
+    }
+    assert {(ROOT / page).resolve() for page in pages} - {ROOT / "README.md"} <= linked
+
+
+def test_commands_do_not_hide_in_blocks_without_a_language(pages, blocks_of):
+    for page in pages:
+        for language, text in blocks_of(page):
+            if language != "bash":
+                assert not re.search(r"^\s*(medtrans|python|torchrun|make) ", text, re.MULTILINE), f"{page}: {text}"
+
+
+@pytest.mark.parametrize(
+    "bundle_page", ["docs/configuration.md", "bundles/medgan/docs/README.md", "docs/troubleshooting.md"]
+)
+def test_settings_named_in_the_text_exist(bundle_page):
+    configs = ROOT / "bundles/medgan/configs"
+    names = ("train.json", "inference.json", "evaluate.json", "three_d.json")
+    written = [json.loads((configs / name).read_text()) for name in names]
+    merged = {key: value for content in reversed(written) for key, value in content.items()}
+    for option in re.findall(r"`--([a-z_]+(?:#\w+)*)[ `]", prose(bundle_page)):
+        node = merged
+        for part in option.split("#") if option not in NOT_OF_A_CONFIG else ():
+            assert isinstance(node, dict), f"{bundle_page}: --{option}"
+            assert part in node, f"{bundle_page}: --{option}"
+            node = node[part]

@@ -4,6 +4,10 @@ import warnings
 
 import numpy as np
 import pytest
+from hypothesis import settings
+
+settings.register_profile("shared machine", deadline=None)  # how long an example takes is not what tests are about
+settings.load_profile("shared machine")
 
 
 def _write_mr_series(folder, shape=(12, 20, 18), seed=0, **tags):

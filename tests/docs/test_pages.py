@@ -12,6 +12,9 @@ from medtrans.cli import app
 ROOT = Path(__file__).parents[2]
 LINK = re.compile(r"(!?)\[[^\]]*\]\(([^)\s]+)\)")
 NOT_OF_A_CONFIG = ("config_file", "tracking", "set", "nnodes", "rdzv_endpoint")  # monai.bundle's, medtrans', torchrun's
+VARIABLE = re.compile(
+    r"…|: |\d[\d.]*[%D]?|'[^']*'|\b(?:T[12]|MR|VIF|patient|n|train|validation|\w+\.(?:pt|json|csv))\b|\([^)]*\)"
+)  # in messages
 FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -109,3 +112,19 @@ def test_settings_named_in_the_text_exist(bundle_page):
             assert isinstance(node, dict), f"{bundle_page}: --{option}"
             assert part in node, f"{bundle_page}: --{option}"
             node = node[part]
+
+
+@pytest.mark.parametrize("told_page", ["docs/troubleshooting.md", "docs/scanner-exports.md"])
+def test_messages_that_pages_explain_are_still_said(told_page):
+    """The longest piece of each message without names and numbers stands in the source."""
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "medtrans").rglob("*.py"))
+    source = re.sub(r'"\s*\n\s*f?"', "", source)  # strings that go on in the next line
+    rows = re.findall(r"^\| (`.+?`)(?: \(.*?\))? \|", (ROOT / told_page).read_text(encoding="utf-8"), re.MULTILINE)
+    messages = [message for row in rows for message in re.findall(r"`([^`]+)`", row)]
+    messages = [m for m in messages if " " in m and not m.startswith("--")]
+    assert len(messages) > 8
+    for message in messages:
+        pieces = VARIABLE.split(message)
+        piece = max(pieces, key=len).strip(" .,:;")
+        assert len(piece) >= 7, message
+        assert piece in source, f"nothing says {piece!r} any more: {message}"

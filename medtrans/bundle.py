@@ -6,6 +6,7 @@ import difflib
 import inspect
 import json
 import logging
+import os
 import pydoc
 import re
 import sys
@@ -15,6 +16,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from medtrans.errors import InputError, input_error_behind
+from medtrans.files import check_writable
 
 logger = logging.getLogger(__name__)
 
@@ -57,15 +59,20 @@ def bundle_root(default: str = ".") -> str:
     return str(root.parent if root.name == "configs" else root)
 
 
-def check_configuration() -> None:
+def check_configuration(*folders: str | os.PathLike[str]) -> None:
     """Refuse misspelt keys, which MONAI accepts in silence, and log the settings. For a config's ``initialize``.
 
+    Args:
+        folders: where the run writes.
+
     Raises:
-        InputError: a key that nothing reads.
+        InputError: a key that nothing reads, or a folder that cannot be written.
     """
     sys.excepthook = _told_in_one_line
     files, overrides = _command()
     check_keys(files, overrides)
+    for folder in folders:
+        check_writable(folder)
     if overrides:
         logger.info("settings from the command line: %s", ", ".join(f"{k}={v!r}" for k, v in overrides.items()))
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from medtrans.errors import InputError
 
 ABANDONED = ".partial-*"
+REMEDY = "Choose a folder that you may write to"
 REMEDIES = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "Make room on this disk, or choose another"),
     errno.ENAMETOOLONG: "Use shorter names",
@@ -41,11 +42,25 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     except OSError as error:
         if error.errno not in UNWRITABLE:
             raise
-        remedy = REMEDIES.get(error.errno, "Choose a folder that you may write to")
+        remedy = REMEDIES.get(error.errno, REMEDY)
         raise InputError(path, f"cannot be written ({error.strerror or error})", remedy) from error
     finally:
         with suppress(OSError):  # nothing was written, and the error above says why
             temporary.unlink(missing_ok=True)
+
+
+def check_writable(folder: str | os.PathLike[str]) -> None:
+    """Say at the beginning of long work that its output cannot be written; makes nothing.
+
+    Raises:
+        InputError: a file is in the place of ``folder`` or of one above it, or there is no permission.
+    """
+    for place in (Path(folder).absolute(), *Path(folder).absolute().parents):
+        if place.exists() or place.is_symlink():
+            if place.is_dir() and os.access(place, os.W_OK):
+                return
+            problem = "no permission" if place.is_dir() else f"{place} is no folder"
+            raise InputError(folder, f"cannot be written ({problem})", REMEDY)
 
 
 def remove_abandoned(folder: str | os.PathLike[str]) -> None:

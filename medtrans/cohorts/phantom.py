@@ -14,6 +14,7 @@ import nibabel
 import numpy as np
 from filelock import FileLock, Timeout
 from monai.bundle import ConfigParser
+from nibabel.filebasedimages import ImageFileError
 
 from medtrans.cohorts.case_picture import case_picture
 from medtrans.cohorts.cases import Case, Cases
@@ -208,8 +209,8 @@ def _case(root: Path, name: str, split: str, seed: int, recipe: dict[str, Any]) 
     modalities, spacing = recipe["phantom"]["modalities"], recipe["phantom"]["spacing"]
     paths = {part: root / name / f"{part}.nii" for part in (*modalities, "mask", "label")}
     picture = root / "qa" / f"{name}.png"
-    if all(path.is_file() for path in (*paths.values(), picture)):
-        images = {part: np.asanyarray(nibabel.load(path).dataobj) for part, path in paths.items()}
+    images = _written(paths) if picture.is_file() else None
+    if images is not None:
         windows = _windows(images, recipe)
     else:
         phantom = HeadPhantom(seed, spacing, lesion=recipe["phantom"]["lesions"])
@@ -230,6 +231,14 @@ def _case(root: Path, name: str, split: str, seed: int, recipe: dict[str, Any]) 
         spacing=(spacing,) * 3,
         shape=images["mask"].shape,
     )
+
+
+def _written(paths: dict[str, Path]) -> dict[str, np.ndarray] | None:
+    """The images of an earlier run; None where one is absent or damaged."""
+    try:
+        return {part: np.array(nibabel.load(path).dataobj) for part, path in paths.items()}
+    except (OSError, ValueError, ImageFileError):
+        return None
 
 
 def _windows(images: dict[str, np.ndarray], recipe: dict[str, Any]) -> dict[str, Window]:

@@ -19,7 +19,7 @@ from medtrans.cohorts.schedule import local_workers, reason, run_jobs
 from medtrans.cohorts.selection import Candidate, select
 from medtrans.cohorts.splits import record_splits, recorded_splits
 from medtrans.errors import InputError
-from medtrans.files import written_whole
+from medtrans.files import check_writable, written_whole
 from medtrans.progress import progress
 from medtrans.transforms.window import Window
 
@@ -64,6 +64,7 @@ def prepare(
             raise refuse(Path(recipe), f"modalities#{name}", "is no possible name", "Rename the modality")
     if folder.is_relative_to(root):
         raise InputError(root, "is or holds the input", "Give the data set a folder of its own")
+    check_writable(root)
     candidates = [_with_split(candidate, plan) for candidate in select(plan, folder, leave_out=root)]
     records, failures = _run(plan, candidates, folder, root, workers, scheduler)
     failures |= _leaks(candidates, records)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from medtrans.bundle import check_keys
-from medtrans.errors import InputError
+from medtrans.errors import CasesFailedError, InputError, input_error_behind
 
 logger = logging.getLogger(__name__)
 
@@ -19,6 +19,7 @@ def run_inference(
     output_dir: str | Path,
     overlays: Sequence[str | Path] = (),
     overrides: Mapping[str, Any] | None = None,
+    stop: bool = True,
 ) -> list[dict[str, Any]]:
     """Translate ``source`` with a bundle's ``inference.json``.
 
@@ -28,6 +29,7 @@ def run_inference(
         output_dir: folder for the synthetic volumes.
         overlays: configs merged over inference.json; names are looked up in the bundle's configs too.
         overrides: config id -> value.
+        stop: raise when cases failed; otherwise only the rows and the log say so, and what follows goes on.
 
     Returns:
         The rows of ``translated.csv``.
@@ -47,7 +49,12 @@ def run_inference(
     logging.getLogger("monai.bundle.workflows").setLevel(logging.ERROR)
     workflow = ConfigWorkflow(config_file=files, workflow_type="inference", logging_file=False, **options)
     workflow.initialize()
-    workflow.run()
+    try:
+        workflow.run()
+    except Exception as error:
+        if stop or not isinstance(input_error_behind(error), CasesFailedError):
+            raise
+        logger.error("%s", input_error_behind(error))
     return list(workflow.parser.get_parsed_content("evaluator").rows.values())
 
 

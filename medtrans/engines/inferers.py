@@ -10,6 +10,7 @@ import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer, SlidingWindowInferer
 
+from medtrans.errors import InputError
 from medtrans.progress import progress
 
 AXES = {"sagittal": 0, "coronal": 1, "axial": 2}
@@ -36,7 +37,7 @@ class WindowInferer(Inferer):
         show_progress: report on volumes (a bar, or lines in a log).
 
     Raises:
-        ValueError: the window has not two or three positive sizes, or the axis or the overlap is out of range.
+        InputError: the window has not two or three positive sizes, or another option is out of range.
     """
 
     def __init__(
@@ -52,11 +53,15 @@ class WindowInferer(Inferer):
         self.axis = AXES.get(axis, -1) if isinstance(axis, str) else int(axis)
         self.batch_size, self.overlap, self.device, self.show_progress = int(batch_size), overlap, device, show_progress
         if len(self.window) not in (2, 3) or min(self.window) < 1:
-            raise ValueError(f"a window has two or three positive sizes, got {self.window}")
+            raise InputError(
+                f"window {list(self.window)}", "has not two or three positive sizes", "Choose for example [256, 256]"
+            )
         if self.axis not in AXES.values():
-            raise ValueError(f"the axis is one of {', '.join(AXES)} or 0, 1, 2, got {axis!r}")
-        if not 0 <= overlap < 1 or self.batch_size < 1:
-            raise ValueError(f"overlap lies in [0, 1) and batch_size is positive, got {overlap} and {batch_size}")
+            raise InputError(f"axis {axis!r}", "does not exist", f"Choose one of {', '.join(AXES)}, or 0, 1, 2")
+        if not 0 <= overlap < 1:
+            raise InputError(f"overlap {overlap}", "is out of range", "Choose at least 0, and less than 1")
+        if self.batch_size < 1:
+            raise InputError(f"batch_size {batch_size}", "is not positive", "Choose 1 or more")
 
     def __call__(
         self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any

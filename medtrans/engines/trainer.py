@@ -75,6 +75,7 @@ class TranslationTrainer(Trainer):
         self.add_event_handler(Events.ITERATION_STARTED, self._seed_iteration)
         self.add_event_handler(Events.EPOCH_COMPLETED, self._step_schedulers)
         self._register_handlers(train_handlers or ())
+        self.add_event_handler(Events.EXCEPTION_RAISED, _raise)
         if checkpoints is not None:
             checkpoints.register(self)
 
@@ -143,6 +144,11 @@ class TranslationTrainer(Trainer):
     def _step_schedulers(self, _: Engine) -> None:
         for scheduler in self.method.schedulers.values():
             scheduler.step()
+
+
+def _raise(_: Engine, error: BaseException) -> None:
+    """End the run. ignite takes an exception for dealt with as soon as any handler listens to it, and goes on."""
+    raise error
 
 
 def _prepare(network: nn.Module, channels_last: bool, compiled: bool) -> None:

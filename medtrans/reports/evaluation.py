@@ -18,7 +18,7 @@ import torch
 
 from medtrans import metrics as all_metrics
 from medtrans.errors import CasesFailedError, InputError
-from medtrans.files import written_whole
+from medtrans.files import check_writable, written_whole
 from medtrans.metrics import ImageMetric
 from medtrans.progress import progress
 from medtrans.reports import tables
@@ -116,6 +116,7 @@ def evaluate(
             raise InputError("the target modality", "is not given", "Name it with --target")
         pairs = pairs_from_cases(predictions, references, target=target, source=source, data_range=data_range)
     folder = Path(output).expanduser()
+    check_writable(folder)
     wanted = list(metrics) if metrics is not None else all_metrics.create()
     missing = [reason for metric in wanted if (reason := metric.unavailable())]
     for reason in missing:

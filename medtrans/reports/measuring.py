@@ -151,11 +151,14 @@ def read_volumes(pair: Pair) -> Volumes:
     """Read a case.
 
     Raises:
-        InputError: there is no prediction, a file cannot be read or is no 3D image, a grid differs from the
-            reference's, a value is not finite, or the mask is empty.
+        InputError: there is no prediction or no reference, a file cannot be read or is no 3D image, a grid differs from
+            the reference's, a value is not finite, or the mask is empty.
     """
     if pair.prediction is None:
         raise InputError(f"case {pair.case}", "has no prediction", "Translate it, or name the file after the case")
+    if pair.reference is None:
+        problem = "has a prediction, but no target that cases.csv names"
+        raise InputError(f"case {pair.case}", problem, "Prepare the case with its target, or move the prediction away")
     reference, grid = _read(pair.reference)
     prediction = _read_on(pair.prediction, pair.reference, grid)
     source = None if pair.source is None else _read_on(pair.source, pair.reference, grid)

@@ -24,7 +24,7 @@ class Pair:
     Args:
         case: its name.
         prediction: the synthetic volume; None when there is none (the case then fails).
-        reference: the real target volume.
+        reference: the real target volume; None when there is none (the case then fails).
         data_range: interval of target values that relative metrics refer to, in ``unit``.
         unit: the target's unit, ``""`` for arbitrary.
         subject: who, if known.
@@ -37,7 +37,7 @@ class Pair:
 
     case: str
     prediction: Path | None
-    reference: Path
+    reference: Path | None
     data_range: tuple[float, float]
     unit: str = ""
     subject: str = ""
@@ -103,6 +103,9 @@ def pairs_from_cases(
 ) -> list[Pair]:
     """Pair predictions with the cases of a data set; windows, units and masks come from its table.
 
+    A case with neither target nor prediction is left out; one with a prediction but no target is a pair that fails. One
+    without the source is compared without it.
+
     Args:
         predictions: folder with ``<case>*.nii[.gz]``.
         cases: those to evaluate, for example one split.
@@ -114,23 +117,28 @@ def pairs_from_cases(
         InputError: no case has the modalities, or files that do not pair clearly.
     """
     wanted = [target] if source is None else [target, source]
-    chosen = {case.name: case for case in cases if case.has(wanted)}
-    if not chosen:
+    listed = {case.name: case for case in cases}
+    if not any(case.has(wanted) for case in listed.values()):
         raise InputError(
             f"modality {' and '.join(wanted)}", "is in no case to evaluate", "Check --target, --source and --split"
         )
-    found = match("prediction", chosen, volumes_in(predictions), prefer=target)
+    found = match("prediction", listed, volumes_in(predictions), prefer=target)
     if not found:
         raise InputError(
-            predictions, f"has no prediction for any of {len(chosen)} cases", "Name predictions <case>*.nii.gz"
+            predictions, f"has no prediction for any of {len(listed)} cases", "Name predictions <case>*.nii.gz"
         )
-    return [_pair_of(case, found.get(name), target, source, data_range) for name, case in chosen.items()]
+    judged = {name: case for name, case in listed.items() if case.has([target]) or name in found}
+    return [_pair_of(case, found.get(name), target, source, data_range) for name, case in judged.items()]
 
 
 def _pair_of(
     case: Case, prediction: Path | None, target: str, source: str | None, data_range: tuple[float, float] | None
 ) -> Pair:
+    """The case with what its table says; without a reference, or an untranslated source, where it has none."""
+    if target not in case.volumes:
+        return Pair(case.name, prediction, None, data_range or (0.0, 1.0), subject=case.subject)
     window = case.windows[target]
+    source = source if source in case.volumes else None
     source_window = case.windows[source] if source else None
     same_unit = source_window is not None and (
         source == target or (bool(window.unit) and source_window.unit == window.unit)

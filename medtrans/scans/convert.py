@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medtrans.errors import InputError
-from medtrans.files import written_whole
+from medtrans.files import check_writable, written_whole
 from medtrans.progress import progress
 from medtrans.scans.finding import list_files, only_scans, scan_files
 from medtrans.scans.imagefiles import contrast_of, read_itk, read_nifti
@@ -64,6 +64,7 @@ def convert_export(
     source, target = Path(export), Path(output)
     if source.exists() and source.resolve() == target.resolve():
         raise InputError(target, "is the export itself", "Choose another folder to write to")
+    check_writable(target)
     workers = workers or os.cpu_count() or 1
     files = scan_files(list_files(source, leave_out=target), workers)
     if not only_scans(files):

@@ -5,7 +5,7 @@ import torch
 from ignite.engine import Events
 
 from medtrans.cohorts import EpochDataset, EpochSampler
-from medtrans.engines import TranslationTrainer
+from medtrans.engines import CsvLog, TrainingProgress, TranslationTrainer
 from medtrans.losses import L1, Adversarial, DiscriminatorPerceptual
 from medtrans.methods import PairedTranslation
 from medtrans.networks import CasNet, PatchDiscriminator
@@ -128,6 +128,20 @@ def test_a_loss_that_is_not_finite_stops_training_and_is_named():
     trainer.data_loader.dataset.data[0]["target"][:] = float("nan")
     with pytest.raises(FloatingPointError, match=r"loss .* is not finite in epoch 1, iteration .*fp32"):
         trainer.run()
+
+
+@pytest.mark.parametrize("error", [RuntimeError("broken"), KeyboardInterrupt()])
+def test_an_error_ends_the_run_although_handlers_listen_to_it(error, tmp_path):
+    trainer = build(train_handlers=[CsvLog(tmp_path / "losses.csv"), TrainingProgress()])
+
+    def fail(_):
+        raise error
+
+    trainer.add_event_handler(Events.ITERATION_STARTED(once=2), fail)
+    with pytest.raises(type(error)):
+        trainer.run()
+    assert trainer.state.iteration == 2
+    assert len((tmp_path / "losses.csv").read_text().splitlines()) == 2
 
 
 def test_schedules_step_once_an_epoch():

@@ -58,10 +58,10 @@ class Kit:
         words = ["translate", BUNDLE, source, self.folder / out, "--set", f"ckpt_dir={models or self.models}"]
         return [*words, *more]
 
-    def prepare(self, source, *more, recipe=RECIPE):
+    def prepare(self, source, *more, recipe=RECIPE, out="out"):
         quick = ["spacing=[12,12,12]", "size=[null,null,null]", "registration#rigid=false"]
         options = [word for setting in quick for word in ("--set", setting)]
-        words = ["prepare", recipe, "--input", source, "--output", self.folder / "out", "--workers", "1"]
+        words = ["prepare", recipe, "--input", source, "--output", self.folder / out, "--workers", "1"]
         return [*words, *options, *more]
 
     def evaluate(self, predictions, references, *more):
@@ -773,6 +773,23 @@ def test_a_truncated_phantom_of_an_earlier_run_is_made_again(kit, run_medtrans):
     for path in kit.phantoms.rglob("*.nii"):
         again = nib.load(data / path.relative_to(kit.phantoms))
         np.testing.assert_array_equal(again.get_fdata(), nib.load(path).get_fdata())
+
+
+def test_what_a_killed_conversion_left_is_removed_and_never_taken_for_a_scan(kit, run_medtrans):
+    kit.mr_series(kit.folder / "in")
+    out, left = kit.folder / "out", "patient-001/study-01/.partial-0badc0de-003-MR.nii.gz"
+    assert run_medtrans("convert", kit.folder / "in", out)[0] == 0
+    (out / left).write_bytes(b"half")
+    assert run_medtrans("convert", kit.folder / "in", out)[0] == 0
+    assert not (out / left).exists()
+    scans = kit.scans(("T1", "T2"), (0, 1), nested=True)
+    (scans / "s1/.partial-0badc0de-T1.nii.gz").write_bytes(b"half")
+    loose = ["modalities#T1#file={subject}/*T1.nii.gz", "modalities#T1#choose=only"]
+    words = [word for setting in loose for word in ("--set", setting)]
+    code, _ = run_medtrans(*kit.prepare(scans, *words, out="prepared"))
+    assert code == 0
+    with (kit.folder / "prepared/prepare.csv").open() as file:
+        assert [line["status"] for line in csv.DictReader(file)] == ["ok", "ok"]
 
 
 def test_a_volume_smaller_than_the_window_is_no_error(kit, run_medtrans):

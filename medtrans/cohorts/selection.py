@@ -107,7 +107,9 @@ def _from_files(folder: Path, wanted: Sequence[Modality], pairs: str, leave_out:
             problem = f'has no series.csv, and the recipe gives no "file" pattern for {modality.name}'
             raise InputError(folder, problem, "Convert it with `medtrans convert`, or add the pattern to the recipe")
     there = [
-        path for path in folder.rglob("*") if path.is_file() and not (leave_out and path.is_relative_to(leave_out))
+        path
+        for path in folder.rglob("[!.]*")  # hidden files are no scans; a killed `medtrans convert` may leave some
+        if path.is_file() and not (leave_out and path.is_relative_to(leave_out))
     ]
     files = sorted(path.relative_to(folder).as_posix() for path in there)
     found: Found = defaultdict(lambda: defaultdict(list))

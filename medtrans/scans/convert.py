@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medtrans.errors import InputError
-from medtrans.files import check_writable, written_whole
+from medtrans.files import check_writable, remove_abandoned, written_whole
 from medtrans.progress import progress
 from medtrans.scans.finding import list_files, only_scans, scan_files
 from medtrans.scans.imagefiles import contrast_of, read_itk, read_nifti
@@ -75,6 +75,8 @@ def convert_export(
     jobs = plan(files, source)
     _name(jobs, names, target)
     names.save()
+    for folder in {target / job.row["patient"] / job.row["study"] for job in jobs if job.row["patient"]}:
+        remove_abandoned(folder)
     with warnings.catch_warnings(), ThreadPoolExecutor(workers) as pool:
         warnings.simplefilter("ignore")  # decoders quote header values
         results = pool.map(lambda job: _convert(job, target, pet_unit), jobs)

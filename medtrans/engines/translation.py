@@ -33,7 +33,8 @@ class VolumeTranslator(Evaluator):
 
     ``translated.csv`` in ``output_dir`` has a row a case: case, status (``ok``, ``kept`` or ``failed``), reason,
     seconds, output. A case whose output was written by the same model with the same settings from the same files is
-    kept, so that a killed run goes on where it was.
+    kept, so that a killed run goes on where it was. Of a case that fails the earlier output is removed: it is of
+    another model, other settings or another scan, and must not be taken for this one's.
 
     Args:
         device: where windows are computed.
@@ -74,6 +75,7 @@ class VolumeTranslator(Evaluator):
         self.dtype = autocast_type(precision, torch.device(device))
         self.settings = [precision, dict(settings or {})]
         self.rows: dict[str, Row] = {}
+        self.earlier: dict[str, Row] = {}
         # ignite tells of every start and end, in terms of epochs, and prints the first failure a second time
         self.logger.setLevel(logging.CRITICAL)
 
@@ -85,7 +87,7 @@ class VolumeTranslator(Evaluator):
             CasesFailedError: some cases failed; they are in the table.
         """
         done = {row["case"]: row for row in read_rows(self.table) if row["status"] != "failed"}
-        self.rows = {} if self.overwrite else done
+        self.rows, self.earlier = {} if self.overwrite else dict(done), done
         self.model_hash = file_hash(self.model)
         write_rows(self.table, list(self.rows.values()))  # a folder that cannot be written is told before the work
         remove_abandoned(self.table.parent)
@@ -105,6 +107,8 @@ class VolumeTranslator(Evaluator):
             row |= {"status": "kept", "output": known["output"]}
         else:
             row |= self._outcome(item)
+            if row["status"] == "failed" and (outdated := self.earlier.get(item["case"])):
+                _remove_outputs(self.table.parent, outdated["output"])
         self.rows[item["case"]] = row | {"seconds": f"{time.monotonic() - start:.2f}"}
         write_rows(self.table, list(self.rows.values()))
         place = f"{self.state.iteration} of {self.state.epoch_length}"
@@ -187,3 +191,9 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
 
 def _outputs_exist(folder: Path, outputs: str) -> bool:
     return bool(outputs) and all((folder / name).is_file() for name in outputs.split(";"))
+
+
+def _remove_outputs(folder: Path, outputs: str) -> None:
+    for name in outputs.split(";"):
+        if name and Path(name).name == name:  # outputs lie in the folder itself
+            (folder / name).unlink(missing_ok=True)

@@ -146,6 +146,15 @@ def test_a_case_is_kept_only_while_nothing_changes_that_decides_its_voxels(chang
     assert len(steps.read) == (1 if change == "nothing" else 2)
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_case_that_fails_now_leaves_no_earlier_output_to_be_taken_for_it(overwrite, steps, tmp_path):
+    translator(steps, items(tmp_path, a=4, b=6)).run()
+    with pytest.raises(CasesFailedError):
+        translator(steps, items(tmp_path, a=4, b=1000), overwrite=overwrite).run()
+    assert (tmp_path / "out/a.txt").is_file()
+    assert not (tmp_path / "out/b.txt").exists()
+
+
 def test_a_folder_that_cannot_be_written_is_told_before_the_work(steps, tmp_path):
     (tmp_path / "out").write_text("a file")
     with pytest.raises(InputError, match=r"out/translated\.csv: cannot be written"):

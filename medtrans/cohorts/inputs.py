@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from medtrans.cohorts.cases import Cases
-from medtrans.cohorts.selection import _source
+from medtrans.cohorts.selection import _plain, _sidecar, _source
 from medtrans.errors import InputError
 
 VOLUMES = (".nii", ".nii.gz")
@@ -43,19 +43,18 @@ def translation_items(
     Raises:
         InputError: there is nothing to translate.
     """
-    names = [entry["modality"] for entry in modalities]
     paths = _paths(source)
     absent = [path for path in paths if not path.exists()]
     if absent:
         raise InputError(absent[0], "does not exist", "Give a NIfTI file, a folder of scans, or a data set")
     if len(paths) > 1 or (paths[0].is_file() and _is_volume(paths[0])):
-        return [_one_case(paths, names)]
+        return [_one_case(paths, modalities)]
     (path,) = paths
     if (path / "cases.csv").is_file():
         return _data_set(path, modalities, split)
     if (path / "series.csv").is_file():
         return _unique(_converted(path, modalities))
-    items = _folder(path, names, Path(work)) if path.is_dir() else []
+    items = _folder(path, modalities, Path(work)) if path.is_dir() else []
     return _unique(items or _exported(path, modalities, Path(work)))
 
 
@@ -84,12 +83,31 @@ def _item(case: str, paths: Sequence[Path], problem: InputError | None = None) -
     return item if problem is None else item | {"problem": str(problem)}
 
 
-def _one_case(paths: Sequence[Path], names: Sequence[str]) -> Item:
+def _one_case(paths: Sequence[Path], modalities: Sequence[Modality]) -> Item:
+    names = [entry["modality"] for entry in modalities]
     if len(paths) != len(names):
         wanted = ",".join(names)
         problem = f"is {len(paths)} volume(s), but the model translates {len(names)} ({wanted})"
         raise InputError(",".join(str(path) for path in paths), problem, f"Give {wanted} in this order, with commas")
-    return _item(stem(paths[0]), paths, _of_others(paths))
+    return _item(stem(paths[0]), paths, _unlike(paths, modalities) or _of_others(paths))
+
+
+def _unlike(paths: Sequence[Path], modalities: Sequence[Modality]) -> InputError | None:
+    """Why a channel is not what the model translates, where its sidecar and the model both say what it is.
+
+    Of the sidecar's modalities those of DICOM count; one that was made from NIfTI may name a contrast instead.
+    """
+    for path, entry in zip(paths, modalities, strict=True):
+        sidecar, name, kind = _sidecar(path), entry["modality"], DICOM_MODALITY.get(entry.get("kind", ""), "")
+        stated = str(sidecar.get("modality") or "")
+        unit, wanted = str(sidecar.get("unit") or ""), str(entry.get("unit") or "")
+        if kind and stated in DICOM_MODALITY.values() and stated != kind:
+            problem = f"is of modality {stated}, says its sidecar, but the model translates {name} ({kind})"
+            return InputError(path, problem, f"Give a volume of {name}, or use another bundle")
+        if _plain(unit) and _plain(wanted) and _plain(unit) != _plain(wanted):
+            problem = f"is in {unit}, says its sidecar, but the model translates {name} in {wanted}"
+            return InputError(path, problem, f"Give it in {wanted}, or use another bundle")
+    return None
 
 
 def _of_others(paths: Sequence[Path]) -> InputError | None:
@@ -126,7 +144,8 @@ def _data_set(path: Path, modalities: Sequence[Modality], split: str) -> list[It
             problem = InputError(where, f"names no {', '.join(lacking)}", "Prepare the case again with it")
             items.append(_item(case.name, [], problem))
             continue
-        item = _item(case.name, [case.volumes[name] for name in names])
+        paths = [case.volumes[name] for name in names]
+        item = _item(case.name, paths, _unlike(paths, modalities))
         if recorded:
             windows = [case.windows[name] for name in names]
             item["windows"] = {"source": [[window.lower, window.upper, window.unit] for window in windows]}
@@ -143,13 +162,14 @@ def _rules(path: Path) -> dict[str, Any]:
         return {}
 
 
-def _folder(path: Path, names: Sequence[str], work: Path) -> list[Item]:
+def _folder(path: Path, modalities: Sequence[Modality], work: Path) -> list[Item]:
     """Volumes lying in a folder, or in one sub-folder a case; no items where neither is there."""
+    names = [entry["modality"] for entry in modalities]
     entries = [entry for entry in sorted(path.iterdir()) if not entry.name.startswith(".")]
     volumes = [entry for entry in entries if entry.is_file() and _is_volume(entry)]
     folders = [entry for entry in entries if entry.is_dir() and entry.resolve() != work.resolve()]
-    cases = [item for folder in folders if (item := _sub_folder(folder, names))]
-    if any("problem" not in item for item in cases):
+    cases = [item for folder in folders if (item := _sub_folder(folder, modalities))]
+    if any(len(item["source"]) == len(names) for item in cases):  # complete, though maybe not what is translated
         if volumes:
             logger.warning("%s: %d volumes beside the sub-folders are left out", path, len(volumes))
         return cases
@@ -157,21 +177,22 @@ def _folder(path: Path, names: Sequence[str], work: Path) -> list[Item]:
         wanted = " and ".join(f"{name}.nii" for name in names)
         problem = f"holds single volumes, but the model translates {len(names)} ({', '.join(names)})"
         raise InputError(path, problem, f"Give one sub-folder a case with {wanted}")
-    return [_one_case([volume], names) for volume in volumes]
+    return [_one_case([volume], modalities) for volume in volumes]
 
 
-def _sub_folder(folder: Path, names: Sequence[str]) -> Item | None:
+def _sub_folder(folder: Path, modalities: Sequence[Modality]) -> Item | None:
     """The case in a sub-folder; None where there is no volume at all."""
     volumes = sorted(entry for entry in folder.iterdir() if entry.is_file() and _is_volume(entry))
     if not volumes:
         return None
+    names = [entry["modality"] for entry in modalities]
     found = {name: next((file for file in volumes if stem(file) == name), None) for name in names}
     lacking = [name for name, file in found.items() if file is None]
     paths = [file for file in found.values() if file is not None]
     if lacking:
         named = ", ".join(f"{name}.nii" for name in lacking)
         return _item(folder.name, paths, InputError(folder, f"has no {named}", "Add it, or move the folder away"))
-    return _item(folder.name, paths, _of_others(paths))
+    return _item(folder.name, paths, _unlike(paths, modalities) or _of_others(paths))
 
 
 def _unique(items: Sequence[Item]) -> list[Item]:
@@ -222,7 +243,8 @@ def _converted(path: Path, modalities: Sequence[Modality]) -> list[Item]:
         told = "%s: no series is described as %s was in training; all %d of its kind are translated"
         logger.warning(told, path, one["modality"], len(chosen))
     rows = (chosen if matching.empty else matching).to_dict("records")
-    return [_item(_name(row), [path / row["path"]]) for row in rows]
+    paths = [path / row["path"] for row in rows]
+    return [_item(_name(row), [file], _unlike([file], [one])) for row, file in zip(rows, paths, strict=True)]
 
 
 def _only(path: Path, modalities: Sequence[Modality]) -> Modality:

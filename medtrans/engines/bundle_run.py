@@ -29,7 +29,8 @@ def run_inference(
         output_dir: folder for the synthetic volumes.
         overlays: configs merged over inference.json; names are looked up in the bundle's configs too.
         overrides: config id -> value.
-        stop: raise when cases failed; otherwise only the rows and the log say so, and what follows goes on.
+        stop: raise when any case failed; otherwise only the rows and the log say so, and what follows goes on, unless
+            every case failed.
 
     Returns:
         The rows of ``translated.csv``.
@@ -52,9 +53,16 @@ def run_inference(
     try:
         workflow.run()
     except Exception as error:
-        if stop or not isinstance(input_error_behind(error), CasesFailedError):
+        known = input_error_behind(error)
+        if stop or not isinstance(known, CasesFailedError):
             raise
-        logger.error("%s", input_error_behind(error))
+        if not any(row["status"] in ("ok", "kept") for row in _rows(workflow)):
+            raise known from error  # nothing is left for what follows, which would only say that it found nothing
+        logger.error("%s", known)
+    return _rows(workflow)
+
+
+def _rows(workflow: Any) -> list[dict[str, Any]]:
     return list(workflow.parser.get_parsed_content("evaluator").rows.values())
 
 

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 
 import nibabel as nib
@@ -104,6 +105,61 @@ def test_channels_of_different_subjects_are_told_by_their_sidecars(tmp_path):
     assert "another frame of reference than T1.nii" in items["mixed"]["problem"]
 
 
+PET = {"modality": "FDG", "kind": "PET", "unit": "SUV", "intensity": RULE}
+
+
+def described(path, **sidecar):
+    path = volume(path)
+    path.with_name(path.name.split(".")[0] + ".json").write_text(json.dumps(sidecar))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("entry", "sidecar", "told"),
+    [
+        (PET, {"modality": "PT", "unit": "Bq/ml"}, "is in Bq/ml, says its sidecar, but .* FDG in SUV"),
+        (PET, {"unit": "SUV by LBM"}, "is in SUV by LBM"),
+        (CT | {"unit": "HU"}, {"modality": "MR", "unit": ""}, "is of modality MR, says its sidecar"),
+        (T1 | {"unit": ""}, {"modality": "CT", "unit": "HU"}, r"translates T1 \(MR\)"),
+        (PET, {"modality": "PT", "unit": "SUVbw"}, None),
+        (PET, {"modality": "PT", "unit": "suv"}, None),
+        (CT | {"unit": "HU"}, {"modality": "CT", "unit": ""}, None),  # says nothing, as one made from NIfTI
+        (T1 | {"unit": ""}, {"modality": "T1w", "unit": "a.u."}, None),
+        ({"modality": "FDG", "intensity": RULE}, {"modality": "CT", "unit": "HU"}, None),  # the model says nothing
+        (PET, {}, None),
+    ],
+)
+@pytest.mark.parametrize("way", ["file", "folder", "sub-folder"])
+def test_a_volume_of_another_modality_or_unit_is_told_by_its_sidecar(way, entry, sidecar, told, tmp_path):
+    path = described(tmp_path / "case" / f"{entry['modality']}.nii.gz", **sidecar)
+    good = {"sub-folder": tmp_path / "good" / path.name, "folder": path.with_name("good.nii")}.get(way)
+    if good:
+        volume(good)
+    given = {"file": path, "folder": path.parent, "sub-folder": tmp_path}[way]
+    items = {item["source"][0]: item for item in translation_items(str(given), [entry])}
+    problem = items.pop(str(path)).get("problem", "")
+    if told:
+        assert problem.startswith(f"{path}: ")
+    assert re.search(told, problem) if told else not problem
+    assert [item for item in items if "problem" in items[item]] == []
+    assert list(items) == ([str(good)] if good else [])
+
+
+def test_sub_folders_that_all_hold_another_unit_are_told_and_not_taken_for_an_export(tmp_path):
+    for case in ("a", "b"):
+        described(tmp_path / case / "FDG.nii", unit="Bq/ml")
+    items = translation_items(str(tmp_path), [PET], work=tmp_path / "work")
+    assert names(items) == ["a", "b"]
+    assert all("is in Bq/ml" in item["problem"] for item in items)
+    assert not (tmp_path / "work").exists()
+
+
+def test_every_channel_is_compared_with_its_own_modality(tmp_path):
+    mr, pet = described(tmp_path / "a.nii", modality="MR"), described(tmp_path / "b.nii", modality="PT", unit="SUV")
+    assert "problem" not in translation_items([str(mr), str(pet)], [T1, PET])[0]
+    assert f"{pet}: is of modality PT" in translation_items([str(pet), str(mr)], [T1, PET])[0]["problem"]
+
+
 @pytest.fixture
 def data_set(tmp_path):
     cases = []
@@ -124,6 +180,13 @@ def test_a_data_set_gives_the_cases_of_a_split_with_their_windows(data_set):
     assert names(translation_items(str(data_set), [PD], split="all")) == ["a", "b", "c"]
     with pytest.raises(InputError, match="no case in the validation split"):
         translation_items(str(data_set), [PD], split="validation")
+
+
+def test_a_volume_of_a_data_set_that_is_of_another_modality_is_told(data_set):
+    (data_set / "b/PD.json").write_text(json.dumps({"modality": "CT", "unit": "HU"}))
+    bad, good = translation_items(str(data_set), [PD])
+    assert "is of modality CT" in bad["problem"]
+    assert "problem" not in good
 
 
 def test_windows_of_other_rules_than_the_models_are_left_out(data_set):
@@ -169,6 +232,16 @@ def test_converted_series_are_chosen_by_kind_and_by_the_recipes_patterns(cohort,
     unlike = T1 | {"series": {"description": "FLAIR"}}
     assert len(translation_items(str(cohort), [unlike])) == 3
     assert "no series is described as T1 was in training" in caplog.text
+
+
+def test_a_converted_series_that_stayed_in_another_unit_is_told(tmp_path):
+    rows = [("p", "s", n, "PT", "", "2x3x4", "converted", "", f"{n}.nii.gz") for n in ("001", "002")]
+    pd.DataFrame(rows, columns=list(SERIES)).to_csv(tmp_path / "series.csv", index=False)
+    described(tmp_path / "001.nii.gz", modality="PT", unit="Bq/ml")
+    described(tmp_path / "002.nii.gz", modality="PT", unit="SUV")
+    bad, good = translation_items(str(tmp_path), [PET])
+    assert "001.nii.gz: is in Bq/ml" in bad["problem"]
+    assert "problem" not in good
 
 
 def test_a_converted_cohort_cannot_tell_aligned_channels_and_may_hold_none_of_the_kind(cohort):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,11 +78,18 @@ class Checkpoints:
         every: iterations between two checkpoints inside an epoch; 0 saves at the end of epochs only.
         evaluator: the validation engine, whose best metric so far is kept too.
         resume: go on from an existing file; False starts anew and overwrites it.
+        identity: settings, JSON-ready, without which going on would not be the same run; a file with others is refused.
     """
 
     def __init__(
-        self, folder: str | os.PathLike[str], every: int = 0, evaluator: Engine | None = None, resume: bool = True
+        self,
+        folder: str | os.PathLike[str],
+        every: int = 0,
+        evaluator: Engine | None = None,
+        resume: bool = True,
+        identity: Mapping[str, Any] | None = None,
     ) -> None:
+        self.identity = json.loads(json.dumps(dict(identity or {})))
         self.path = Path(folder) / "checkpoint.pt"
         self.every, self.evaluator, self.resume = int(every), evaluator, resume
 
@@ -107,6 +116,7 @@ class Checkpoints:
             "iteration": trainer.state.iteration,
             "epoch_length": trainer.state.epoch_length,
             "seed": trainer.seed,
+            "identity": self.identity,
             "best_metric": float(best.best_metric) if best is not None else None,
             "best_metric_epoch": int(best.best_metric_epoch) if best is not None else None,
         }
@@ -117,8 +127,9 @@ class Checkpoints:
         Raises:
             InputError: the file is damaged, of another configuration, or of a data set of another size.
         """
-        for abandoned in self.path.parent.glob(".partial-*"):  # a killed writer's
-            abandoned.unlink(missing_ok=True)
+        for name in (self.path.name, "model.pt"):
+            for abandoned in self.path.parent.glob(f".partial-*-{name}"):  # a killed writer's
+                abandoned.unlink(missing_ok=True)
         if not (self.resume and self.path.is_file()):
             return
         saved = load_state(self.path)
@@ -146,6 +157,11 @@ class Checkpoints:
             raise self._foreign(f"its epochs have {run['epoch_length']} batches, these have {here}")
         if run["seed"] != trainer.seed:
             raise self._foreign(f"its seed is {run['seed']}, here it is {trainer.seed}")
+        before = run.get("identity", {})
+        changed = [key for key, value in self.identity.items() if key in before and before[key] != value]
+        if changed:
+            key = changed[0]
+            raise self._foreign(f"it was made with {key} {before[key]}, here it is {self.identity[key]}")
         return run
 
     def _foreign(self, problem: str) -> InputError:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Sized
 from typing import Any
 
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
-from monai.engines import Trainer
+from monai.engines import Evaluator, Trainer
 from torch import Tensor, nn
 
 from medtrans.engines.checkpoints import Checkpoints, plain
@@ -64,6 +64,9 @@ class TranslationTrainer(Trainer):
         if threads:
             torch.set_num_threads(threads)
         super().__init__(device, max_epochs, train_data_loader, epoch_length=epoch_length, decollate=False)
+        batches = len(train_data_loader) if isinstance(train_data_loader, Sized) else None
+        if epoch_length and batches is not None and epoch_length > batches:
+            raise ValueError(f"epoch_length is {epoch_length}, but the data give {batches} batches an epoch")
         self.method = method.to(self.state.device)
         self.dtype = autocast_type(precision, self.state.device)
         self.grad_scaler = torch.amp.GradScaler(self.state.device.type, enabled=self.dtype == torch.float16)
@@ -75,6 +78,8 @@ class TranslationTrainer(Trainer):
         self.add_event_handler(Events.ITERATION_STARTED, self._seed_iteration)
         self.add_event_handler(Events.EPOCH_COMPLETED, self._step_schedulers)
         self._register_handlers(train_handlers or ())
+        self.add_event_handler(Events.EPOCH_COMPLETED, self._validate_last_epoch)
+        self._loaded = False
         self.add_event_handler(Events.EXCEPTION_RAISED, _raise)
         if checkpoints is not None:
             checkpoints.register(self)
@@ -83,10 +88,19 @@ class TranslationTrainer(Trainer):
         """What a checkpoint holds beside the position in the run."""
         return {"scaler": self.grad_scaler, **self.method.stateful()}
 
+    def load(self) -> None:
+        """Go to where the checkpoint was written, if there is one; :meth:`run` does it where it was not done before.
+
+        Raises:
+            InputError: the checkpoint is damaged, or of another run.
+        """
+        if self.checkpoints is not None and not self._loaded:
+            self.checkpoints.load(self)
+        self._loaded = True
+
     def run(self) -> None:  # type: ignore[override]
         """Train to ``max_epochs``, from the checkpoint where there is one."""
-        if self.checkpoints is not None:
-            self.checkpoints.load(self)
+        self.load()
         if self.state.epoch >= self.state.max_epochs:
             logger.info("already trained for %d epochs; raise --max_epochs to go on", self.state.epoch)
             return
@@ -114,7 +128,8 @@ class TranslationTrainer(Trainer):
         losses = self.method.update(_split(batch, self.accumulation), self)
         values = dict(zip(losses, torch.stack([v.detach() for v in losses.values()]).tolist(), strict=True))
         wrong = [key for key, value in values.items() if not math.isfinite(value)]
-        if wrong and not self.grad_scaler.is_enabled():  # with fp16 the scaler skips such a step and goes on
+        # With fp16 the scaler skips such a step and halves its scale; below 1 it is not the scale that is too large.
+        if wrong and (not self.grad_scaler.is_enabled() or self.grad_scaler.get_scale() < 1):
             where = f"epoch {self.state.epoch}, iteration {self.state.iteration}"
             raise FloatingPointError(
                 f"the loss {wrong[0]} is not finite in {where}: lower the learning rate, or train with --precision fp32"
@@ -140,6 +155,12 @@ class TranslationTrainer(Trainer):
     def _seed_iteration(self, _: Engine) -> None:
         key = (self.seed, self.state.iteration, self.state.rank)
         torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1))
+
+    def _validate_last_epoch(self, _: Engine) -> None:
+        """The last epoch is judged whatever the validation interval, so that no run ends without a model."""
+        evaluator = self.checkpoints.evaluator if self.checkpoints is not None else None
+        if isinstance(evaluator, Evaluator) and self.state.epoch == self.state.max_epochs != evaluator.state.epoch:
+            evaluator.run(self.state.epoch)
 
     def _step_schedulers(self, _: Engine) -> None:
         for scheduler in self.method.schedulers.values():

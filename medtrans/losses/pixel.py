@@ -27,5 +27,6 @@ class L1(LossTerm):
             return difference.mean()
         if target.mask is None:
             raise ValueError("a masked L1 needs the body mask, but the data set has none")
-        inside = (target.mask > 0).expand_as(difference)
-        return (difference * inside).sum() / inside.sum().clamp(min=1)
+        inside = (target.mask > 0).expand_as(difference).flatten(1)
+        # A mean over each image's own body, then over the batch: parts of a batch weigh as the whole does.
+        return ((difference.flatten(1) * inside).sum(1) / inside.sum(1).clamp(min=1)).mean()

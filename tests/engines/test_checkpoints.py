@@ -40,6 +40,7 @@ def test_everything_needed_to_go_on_is_kept(tmp_path):
         "iteration": 4,
         "epoch_length": 4,
         "seed": 0,
+        "identity": {},
         "best_metric": 21.5,
         "best_metric_epoch": 1,
     }
@@ -97,6 +98,16 @@ def test_another_configuration_is_refused_with_the_reason(tmp_path, changes, mes
     trainer(tmp_path).run()
     other = trainer(tmp_path, max_epochs=2, **changes)
     with pytest.raises(InputError, match=message):
+        other.run()
+
+
+def test_another_task_is_refused_by_the_setting_that_differs(tmp_path):
+    one = trainer(tmp_path)
+    one.checkpoints.identity = {"source": "T1", "image_size": [16, 16]}
+    one.run()
+    other = trainer(tmp_path, max_epochs=2)
+    other.checkpoints.identity = {"source": "T2", "image_size": [16, 16]}
+    with pytest.raises(InputError, match="made with source T1, here it is T2"):
         other.run()
 
 

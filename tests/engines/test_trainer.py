@@ -156,3 +156,16 @@ def test_epoch_length_may_differ_from_the_loaders():
     trainer = build(epoch_length=1, max_epochs=3)
     trainer.run()
     assert (trainer.state.iteration, trainer.state.epoch) == (3, 3)
+
+
+def test_more_batches_an_epoch_than_there_are_is_refused():
+    with pytest.raises(ValueError, match="the data give 2 batches"):
+        build(epoch_length=3)
+
+
+def test_fp16_does_not_skip_broken_steps_for_ever():
+    trainer = build(precision="fp16", max_epochs=20)
+    for item in trainer.data_loader.dataset.data:
+        item["target"][:] = float("nan")
+    with pytest.raises(FloatingPointError, match="not finite"):
+        trainer.run()

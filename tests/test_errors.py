@@ -27,13 +27,9 @@ def test_it_crosses_process_boundaries():
 
 
 def test_it_is_found_behind_the_errors_raised_from_it():
-    try:
-        try:
-            raise InputError("a", "b", "c")
-        except InputError as inner:
-            raise RuntimeError("failed to instantiate") from inner
-    except RuntimeError as outer:
-        assert str(input_error_behind(outer)) == "a: b. c."
+    outer, middle = RuntimeError("failed to instantiate"), ValueError()
+    middle.__cause__, outer.__context__ = InputError("a", "b", "c"), middle
+    assert str(input_error_behind(outer)) == "a: b. c."
     assert input_error_behind(ValueError()) is None
 
 

@@ -26,6 +26,7 @@ READ_BY_MONAI |= {"evaluator", "trainer", "network_def", "inferer", "dataset", "
 READ_BY_MONAI |= {"bundle_root", "device", "dataset_dir", "output_dir", "dataloader", "handlers", "_meta_"}
 RUN_OPTIONS = {"tracking", "meta_file", "logging_file", "workflow_type", "args_file", "run_id", "init_id", "final_id"}
 RUN_OPTIONS |= {"workflow_name", "config_file", "properties_path"}
+GROWING = {"losses", "optimizers", "key_metric", "additional_metrics", "inference", "phantom", "identity", "settings"}
 COMPONENT_KEYS = {"_target_", "_mode_", "_disabled_", "_requires_", "_desc_", "_code_"}
 
 
@@ -78,7 +79,10 @@ def check_configuration(*folders: str | os.PathLike[str]) -> None:
 
 
 def check_keys(files: Sequence[str], overrides: Mapping[str, Any]) -> None:
-    """Check overrides against the ids in config files, and overlays' top-level keys against what all files refer to.
+    """Check the ids of overlays and overrides against the config before them, and against what all files refer to.
+
+    A new top-level id, or a new one in ``train`` or ``validate``, must be referred to; dictionaries that are meant to
+    grow, such as ``losses``, take any name.
 
     Args:
         files: the base config, then overlays; nothing is checked where one is not JSON (YAML of the user's own).
@@ -87,15 +91,19 @@ def check_keys(files: Sequence[str], overrides: Mapping[str, Any]) -> None:
     Raises:
         InputError: a key that nothing reads, or a file that is no JSON object.
     """
+    from monai.bundle import ConfigParser
+
     written = [_json_object(file) for file in files if file.endswith(".json")]
     if len(written) != len(files) or not written:
         return
-    text = json.dumps(written)
-    for file, content in list(zip(files, written, strict=True))[1:]:
-        _check_keys(content, written[0], file, text)
-    merged = {key: value for content in written for key, value in content.items()}
+    text = json.dumps([*written, list(overrides.values())], default=str)
+    for place, (file, content) in list(enumerate(zip(files, written, strict=True)))[1:]:
+        before = ConfigParser.load_config_files(list(files[:place])) or {}
+        for key in content:
+            _check_id(key, before, file, text)
+    merged = ConfigParser.load_config_files(list(files)) or {}
     for key in overrides:
-        _check_override(key, merged, files[0])
+        _check_id(key, merged, ", ".join(files), text)
 
 
 def _json_object(file: str) -> dict[str, Any]:
@@ -119,27 +127,22 @@ def _command() -> tuple[list[str], dict[str, Any]]:
     return [], {}
 
 
-def _check_keys(content: dict[str, Any], base: dict[str, Any], where: str, text: str) -> None:
-    """Every top-level key of an overlay is in the base config, read by MONAI, or referred to somewhere."""
-    for key in content:
-        name = key.lstrip("+").replace("#", "::").split("::")[0]
-        known = name in base or name in READ_BY_MONAI or re.search(rf"[@%]{re.escape(name)}\b", text)
-        if not known:
-            raise _misspelt(where, name, list(base))
-
-
-def _check_override(key: str, config: dict[str, Any], where: str) -> None:
-    """``key``, perhaps nested, names something in ``config``, or what a component's constructor takes."""
+def _check_id(key: str, config: dict[str, Any], where: str, text: str) -> None:
+    """``key``, perhaps nested, names something in ``config``, something referred to, or a constructor's argument."""
     *path, leaf = key.lstrip("+").replace("#", "::").split("::")
     node: Any = config
     for name in path:
         node = _child(node, name, where)
-    if not path and leaf not in READ_BY_MONAI:
-        _child(node, leaf, where)
-    if isinstance(node, dict) and "_target_" in node and leaf not in node and leaf not in COMPONENT_KEYS:
+    if not isinstance(node, dict) or leaf in node:
+        return
+    if "_target_" in node:
         taken = _parameters(str(node["_target_"]))
-        if taken is not None and leaf not in taken:
+        if taken is not None and leaf not in taken and leaf not in COMPONENT_KEYS:
             raise _misspelt(f"{where} ({'#'.join(path)})", leaf, taken)
+        return
+    name = "(::|#)".join(re.escape(part) for part in (*path, leaf))
+    if leaf not in READ_BY_MONAI and not GROWING.intersection(path) and not re.search(rf"[@%]{name}\b", text):
+        raise _misspelt(where if not path else f"{where} ({'#'.join(path)})", leaf, list(node))
 
 
 def _child(node: Any, name: str, where: str) -> Any:

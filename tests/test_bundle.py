@@ -1,0 +1,79 @@
+"""Misspelt keys of overlays and overrides are refused; what an overlay brings and what may grow is not."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from medtrans import InputError
+from medtrans.bundle import check_keys
+
+CONFIGS = Path(__file__).parents[1] / "bundles/medgan/configs"
+TRAIN = str(CONFIGS / "train.json")
+
+
+def overlay(tmp_path, content):
+    (tmp_path / "mine.json").write_text(json.dumps(content))
+    return [TRAIN, str(tmp_path / "mine.json")]
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("max_epoch", "max_epochs"),
+        ("losses#styl#weight", "style"),
+        ("losses#style#wieght", "weight"),
+        ("train#augmentatoin", "augmentation"),
+        ("train::trainer::precison", "precision"),
+        ("network_def::blocs", "blocks"),
+    ],
+)
+def test_a_misspelt_override_is_refused_with_what_was_meant(key, meant):
+    with pytest.raises(InputError, match=rf"train\.json.*Did you mean '{meant}'"):
+        check_keys([TRAIN], {key: 1})
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "max_epochs",
+        "losses#style#weight",
+        "losses#l1",
+        "train#trainer#max_epochs",
+        "train::handlers::0::interval",
+        "network_def#norm",
+        "network_def#dropout",
+        "validate#evaluator#val_handlers",
+        "run",
+    ],
+)
+def test_a_right_override_passes(key):
+    check_keys([TRAIN], {key: 1})
+
+
+@pytest.mark.parametrize("content", [{"learning_rat": 1}, {"train::augmentatoin": []}, {"network_def::blocs": 2}])
+def test_a_misspelt_key_of_an_overlay_is_refused(tmp_path, content):
+    with pytest.raises(InputError, match=r"mine\.json.*Did you mean"):
+        check_keys(overlay(tmp_path, content), {})
+
+
+def test_an_overlay_may_bring_a_value_that_it_refers_to(tmp_path):
+    check_keys(overlay(tmp_path, {"patience": 3, "train::trainer::seed": "@patience"}), {"patience": 4})
+
+
+def test_overrides_follow_the_component_that_an_overlay_put_in_the_place_of_another():
+    files = [TRAIN, str(CONFIGS / "three_d.json")]
+    check_keys(files, {"validate#inferer#overlap": 0.5, "train#augmentation#0#value": -1})
+    with pytest.raises(InputError, match="Did you mean 'overlap'"):
+        check_keys(files, {"validate#inferer#overlp": 0.5})
+
+
+@pytest.mark.parametrize("name", ["quick.json", "three_d.json", "multi_gpu_train.json"])
+def test_the_shipped_overlays_pass(name):
+    check_keys([TRAIN, str(CONFIGS / name)], {})
+
+
+def test_an_overlay_that_is_no_json_object_is_named(tmp_path):
+    (tmp_path / "mine.json").write_text("[1, 2]")
+    with pytest.raises(InputError, match=r"mine\.json: is not a JSON object"):
+        check_keys([TRAIN, str(tmp_path / "mine.json")], {})

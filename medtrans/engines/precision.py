@@ -6,6 +6,8 @@ from contextlib import AbstractContextManager
 
 import torch
 
+from medtrans.errors import InputError
+
 PRECISIONS: dict[str, torch.dtype | None] = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -27,12 +29,12 @@ def autocast_type(precision: str, device: torch.device) -> torch.dtype | None:
         device: where it runs.
 
     Raises:
-        ValueError: unknown name.
+        InputError: unknown name.
     """
     if precision == "auto":
         precision = "bf16" if has_fast_bf16(device) else "fp32"
     if precision not in PRECISIONS:
-        raise ValueError(f"precision is one of {', '.join(PRECISIONS)}, auto; got {precision!r}")
+        raise InputError(f"precision {precision!r}", "is unknown", f"Use one of {', '.join(PRECISIONS)}, auto")
     return PRECISIONS[precision]
 
 

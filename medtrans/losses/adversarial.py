@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from monai.losses import PatchAdversarialLoss
 from torch import Tensor
 
+from medtrans.errors import InputError
 from medtrans.losses.observed import Observed
 from medtrans.losses.terms import LossTerm
 
@@ -30,7 +31,7 @@ class Adversarial(LossTerm):
     def __init__(self, weight: float = 1.0, form: str = "log", discriminator_weight: float = 1.0) -> None:
         super().__init__(weight, discriminator_weight)
         if form not in FORMS:
-            raise ValueError(f"form is one of {', '.join(FORMS)}, got {form!r}")
+            raise InputError(f"adversarial form {form!r}", "is unknown", f"Use one of {', '.join(FORMS)}")
         self.form = form
         self.least_squares = PatchAdversarialLoss(criterion="least_squares", no_activation_leastsq=True)
 

@@ -54,7 +54,7 @@ class VGG19Features(nn.Module):
     ) -> None:
         super().__init__()
         if input_scale not in INPUT_SCALES:
-            raise ValueError(f"input_scale is one of {', '.join(INPUT_SCALES)}, got {input_scale!r}")
+            raise InputError(f"input_scale {input_scale!r}", "is unknown", f"Use one of {', '.join(INPUT_SCALES)}")
         self.weights, self.sha256 = os.fspath(weights), sha256
         self.mean: Tensor
         self.divisor: Tensor

@@ -57,8 +57,12 @@ def split_series(frames: Sequence[Frame]) -> list[Part]:
     return split
 
 
-def _first_instance(frames: Sequence[Frame]) -> tuple[float, int, str]:
-    return min((float(f.tags.get("InstanceNumber", 0)), f.index, str(f.tags.get("SOPInstanceUID"))) for f in frames)
+def _first_instance(frames: Sequence[Frame]) -> tuple[float, int, str, str]:
+    """By number, then by kind (magnitude before phase): UIDs, which may be random, decide last."""
+    return min(
+        (float(f.tags.get("InstanceNumber", 0)), f.index, repr(f.kind), str(f.tags.get("SOPInstanceUID")))
+        for f in frames
+    )
 
 
 def _by_direction(frames: Sequence[Frame]) -> list[list[Frame]]:

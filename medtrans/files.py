@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import secrets
 from collections.abc import Iterator
@@ -67,3 +68,12 @@ def remove_abandoned(folder: str | os.PathLike[str]) -> None:
     """Remove the temporary files that killed writers left in ``folder`` (not below it)."""
     for path in Path(folder).glob(ABANDONED):
         path.unlink(missing_ok=True)
+
+
+def file_hash(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file, read in pieces: weights are hundreds of megabytes."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

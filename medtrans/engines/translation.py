@@ -20,7 +20,7 @@ from torch import nn
 from medtrans.engines.checkpoints import load_network
 from medtrans.engines.precision import autocast, autocast_type
 from medtrans.errors import CasesFailedError, InputError, input_error_behind
-from medtrans.files import remove_abandoned, written_whole
+from medtrans.files import file_hash, remove_abandoned, written_whole
 
 logger = logging.getLogger(__name__)
 
@@ -150,15 +150,6 @@ class VolumeTranslator(Evaluator):
         stats = [(Path(path).stat().st_size, Path(path).stat().st_mtime_ns) for path in sources if Path(path).exists()]
         key = json.dumps([self.model_hash, self.settings, item.get("windows"), [str(path) for path in sources], stats])
         return hashlib.sha256(key.encode()).hexdigest()[:16]
-
-
-def file_hash(path: str | Path) -> str:
-    """SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import warnings
 from pathlib import Path
-from typing import BinaryIO
 
 import torch
 from torch import Tensor, nn
 
 from medtrans.errors import InputError
+from medtrans.files import file_hash
 
 logger = logging.getLogger(__name__)
 
@@ -113,10 +112,7 @@ class VGG19Features(nn.Module):
                 f"Fetch {URL} (574 MB) on a machine with internet and put it there, or give its path as the features' "
                 "`weights` (--features#weights /path/to/file); `random` runs without them, for trials only",
             )
-        with path.open("rb") as file:
-            found = (
-                hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _sha256(file)
-            )
+        found = file_hash(path)
         if not found.startswith(wanted):
             raise InputError(path, f"has SHA-256 {found[:12]}…, not {wanted}…", f"Fetch {URL} again")
         try:
@@ -139,11 +135,3 @@ class VGG19Features(nn.Module):
             except Exception as error:  # no internet: told by the caller, with the remedy
                 logger.debug("VGG-19 weights could not be downloaded: %s", error)
         return path
-
-
-def _sha256(file: BinaryIO) -> str:
-    """SHA-256 of an open binary file, for Python 3.10."""
-    digest = hashlib.sha256()
-    while block := file.read(1 << 20):
-        digest.update(block)
-    return digest.hexdigest()

@@ -33,14 +33,20 @@ def options(verbose: Annotated[bool, typer.Option(help="Say more while working."
 def convert(
     export: Annotated[Path, typer.Argument(help="Folder of scanner files, in any layout, under any names.")],
     output: Annotated[Path, typer.Argument(help="Folder for the volumes and series.csv.")],
-    pet_unit: Annotated[str, typer.Option(help="suv (where the tags allow it) or bqml.")] = "suv",
-    keep_ids: Annotated[bool, typer.Option(help="Name folders by patient and study IDs, not pseudonyms.")] = False,
+    pet_unit: Annotated[str, typer.Option(help="suv, suvlbm, suvbsa (where the tags allow it) or bqml.")] = "suv",
+    philips_scale: Annotated[str, typer.Option(help="Of Philips MR: display or precise.")] = "display",
+    gaps: Annotated[str, typer.Option(help="Missing slices: refuse, resample or largest-run.")] = "refuse",
+    tilt: Annotated[str, typer.Option(help="Tilted gantry: keep the shear, or resample.")] = "keep",
+    keep_identifiers: Annotated[
+        bool, typer.Option("--keep-identifiers", help="Name folders by patient and study IDs, not pseudonyms.")
+    ] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Series at a time [default: one a core].")] = None,
 ) -> None:
     """Convert DICOM (and NIfTI, MHA, NRRD) to one NIfTI and sidecar a volume; run again to add what is new."""
-    from medtrans.scans import convert_export
+    from medtrans.scans import Conversion, convert_export
 
-    table = convert_export(export, output, workers=workers, pet_unit=pet_unit, keep_ids=keep_ids)
+    conversion = Conversion(pet_unit, philips_scale, gaps, tilt)
+    table = convert_export(export, output, conversion, workers=workers, keep_identifiers=keep_identifiers)
     count = table["status"].value_counts()
     for row in table[table["status"] == "failed"].itertuples():
         name = "/".join(str(part) for part in (row.patient, row.study, row.series) if part) or "unnamed"

@@ -9,12 +9,14 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medtrans.errors import InputError
 from medtrans.files import check_writable, remove_abandoned, written_whole
 from medtrans.progress import progress
+from medtrans.scans.conversion import Conversion
 from medtrans.scans.finding import list_files, only_scans, scan_files
 from medtrans.scans.imagefiles import contrast_of, read_itk, read_nifti
 from medtrans.scans.parts import NotAVolume
@@ -30,16 +32,15 @@ logger = logging.getLogger(__name__)
 COLUMNS = ("patient", "study", "series", "modality", "description", "files", "slices", "shape", "spacing", "unit",
            "frame", "status", "reason", "path")  # fmt: skip
 FORMAT = 1  # of the output; raise it when what is written changes, so that old volumes are converted again
-PET_UNITS = ("suv", "bqml")
 
 
 def convert_export(
     export: str | os.PathLike[str],
     output: str | os.PathLike[str],
+    conversion: Conversion | None = None,
     *,
     workers: int | None = None,
-    pet_unit: str = "suv",
-    keep_ids: bool = False,
+    keep_identifiers: bool = False,
 ) -> pd.DataFrame:
     """Convert every volume under ``export`` to ``output/<patient>/<study>/<series>.nii.gz`` with a ``.json`` sidecar.
 
@@ -48,9 +49,9 @@ def convert_export(
     Args:
         export: folder (or file) in any layout, under any names: DICOM, NIfTI, MetaImage, NRRD, anything else.
         output: folder to write to, inside or outside ``export`` but not itself.
+        conversion: what to make of a series; default :class:`Conversion` as it stands.
         workers: files, then volumes, handled at a time; default the number of cores.
-        pet_unit: ``suv`` (body weight, where the tags allow it) or ``bqml``.
-        keep_ids: name folders by PatientID and StudyInstanceUID instead of pseudonyms.
+        keep_identifiers: name folders by PatientID and StudyInstanceUID instead of pseudonyms.
 
     Returns:
         The table also written to ``output/series.csv``: a row for every volume and every group of files left out, with
@@ -59,8 +60,7 @@ def convert_export(
     Raises:
         InputError: nothing to convert, or nowhere to write.
     """
-    if pet_unit not in PET_UNITS:
-        raise InputError("pet_unit", f"is {pet_unit!r}", f"Choose one of {', '.join(PET_UNITS)}")
+    chosen = conversion or Conversion()
     source, target = Path(export), Path(output)
     if source.exists() and source.resolve() == target.resolve():
         raise InputError(target, "is the export itself", "Choose another folder to write to")
@@ -71,7 +71,7 @@ def convert_export(
         raise InputError(
             source, f"holds no DICOM, NIfTI, MetaImage or NRRD among {len(files)} files", "Give the scanner's export"
         )
-    names = Pseudonyms(target, keep_ids)
+    names = Pseudonyms(target, keep_identifiers)
     jobs = plan(files, source)
     _name(jobs, names, target)
     names.save()
@@ -79,7 +79,7 @@ def convert_export(
         remove_abandoned(folder)
     with warnings.catch_warnings(), ThreadPoolExecutor(workers) as pool:
         warnings.simplefilter("ignore")  # decoders quote header values
-        results = pool.map(lambda job: _convert(job, target, pet_unit), jobs)
+        results = pool.map(lambda job: _convert(job, target, chosen), jobs)
         rows = list(progress(results, "converting", total=len(jobs), unit="series"))
     table = _table(rows)
     with written_whole(target / "series.csv") as temporary:
@@ -88,7 +88,10 @@ def convert_export(
 
 
 def read_series(
-    scans: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], *, pet_unit: str = "suv", workers: int = 1
+    scans: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    conversion: Conversion | None = None,
+    *,
+    workers: int = 1,
 ) -> list[Volume]:
     """Every volume in a folder, a file or a list of files, in memory.
 
@@ -109,7 +112,7 @@ def read_series(
             errors += [InputError(subject, job.reason, "Give the scanner's files")] if job.failed else []
             continue
         try:
-            volumes.append(_read(job, pet_unit))
+            volumes.append(_read(job, conversion or Conversion()))
         except NotAVolume as verdict:
             logger.info("left out: %s", verdict)
         except InputError as error:
@@ -126,7 +129,7 @@ def _name(jobs: Sequence[Job], names: Pseudonyms, target: Path) -> None:
     patients = names.number("patient", {job.patient for job in jobs if job.patient}, "patient-{:03d}")
     studies: dict[tuple[str, str], str] = {}
     for patient in patients:
-        own = names.number(f"study of {patients[patient]}" if not names.keep_ids else "study",
+        own = names.number(f"study of {patients[patient]}" if not names.keep_identifiers else "study",
                            {job.study for job in jobs if job.patient == patient}, "study-{:02d}")  # fmt: skip
         studies |= {(patient, study): name for study, name in own.items()}
     for job in jobs:
@@ -148,17 +151,17 @@ def _name(jobs: Sequence[Job], names: Pseudonyms, target: Path) -> None:
             job.row["series"] = names.unique(scope, f"{job.uid}|{job.label}|{job.reason}", wanted)
 
 
-def _convert(job: Job, target: Path, pet_unit: str) -> dict[str, Any]:
+def _convert(job: Job, target: Path, conversion: Conversion) -> dict[str, Any]:
     """The finished row of a job: converted (or kept), skipped or failed."""
     row = job.row
     if job.reason:
         return row | {"status": "failed" if job.failed else "skipped", "reason": job.reason}
     path = target / row["patient"] / row["study"] / f"{row['series']}.nii.gz"
-    mark = _fingerprint(job, pet_unit)
+    mark = _fingerprint(job, conversion)
     try:
         known = _kept(path, mark)
         if known is None:
-            volume = _read(job, pet_unit)
+            volume = _read(job, conversion)
             volume.metadata |= {"source": mark, "format": FORMAT}
             write_volume(volume, path)
         metadata = known or volume.metadata
@@ -183,14 +186,14 @@ def _convert(job: Job, target: Path, pet_unit: str) -> dict[str, Any]:
     }
 
 
-def _read(job: Job, pet_unit: str) -> Volume:
+def _read(job: Job, conversion: Conversion) -> Volume:
     if job.part is not None:
-        return read_part(job.part, pet_unit, job.series_frames)
+        return read_part(job.part, conversion, job.series_frames)
     readers: dict[str, Callable[[Path], Volume]] = {"nifti": read_nifti, "itk": read_itk}
     return readers[job.files[0].format](job.files[0].path)
 
 
-def _fingerprint(job: Job, pet_unit: str) -> str:
+def _fingerprint(job: Job, conversion: Conversion) -> str:
     """Changes when the source files or what is made of them changes."""
     frames = job.part.frames if job.part else []
     if frames:
@@ -198,7 +201,7 @@ def _fingerprint(job: Job, pet_unit: str) -> str:
     else:
         stat = job.files[0].path.stat()
         sources = [f"{job.uid}:{stat.st_size}:{stat.st_mtime_ns}"]
-    text = json.dumps([FORMAT, pet_unit if job.tags.get("Modality") == "PT" else "", sources])
+    text = json.dumps([FORMAT, asdict(conversion), sources])
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

@@ -23,11 +23,11 @@ class Pseudonyms:
 
     Args:
         folder: where the file lies, or will.
-        keep_ids: give identifiers themselves, made fit for file names, instead of numbers.
+        keep_identifiers: give identifiers themselves, made fit for file names, instead of numbers.
     """
 
-    def __init__(self, folder: Path, keep_ids: bool = False) -> None:
-        self.path, self.keep_ids = folder / ".pseudonyms.json", keep_ids
+    def __init__(self, folder: Path, keep_identifiers: bool = False) -> None:
+        self.path, self.keep_identifiers = folder / ".pseudonyms.json", keep_identifiers
         self.salt, self.names = secrets.token_hex(16), {}
         if self.path.exists():
             try:
@@ -51,7 +51,7 @@ class Pseudonyms:
                 taken += 1
                 self.names[keys[identifier]] = form.format(taken)
         given = {identifier: self.names[key] for identifier, key in keys.items()}
-        if not self.keep_ids:
+        if not self.keep_identifiers:
             return given
         fit = Counter(fit_for_file(identifier).lower() for identifier in given)
         return {

@@ -12,6 +12,7 @@ import nibabel as nib
 import numpy as np
 
 from medtrans.errors import InputError
+from medtrans.scans.conversion import Conversion
 from medtrans.scans.frames import Frame
 from medtrans.scans.geometry import acquired_plane, stack_geometry, to_ras
 from medtrans.scans.parts import Part
@@ -24,12 +25,12 @@ CONVENTION = "DICOM RescaleSlope and RescaleIntercept, per image"
 SCALE = ("MagneticFieldStrength", "RepetitionTime", "EchoTime", "InversionTime", "FlipAngle", "ConvolutionKernel")
 
 
-def read_part(part: Part, pet_unit: str = "suv", series: Sequence[Frame] = ()) -> Volume:
+def read_part(part: Part, conversion: Conversion, series: Sequence[Frame] = ()) -> Volume:
     """Decode, rescale, stack and place one part.
 
     Args:
         part: frames of one volume.
-        pet_unit: ``suv`` (where the tags allow it) or ``bqml``.
+        conversion: what the user decided.
         series: all frames of the SeriesInstanceUID, which PET timing needs.
 
     Raises:
@@ -47,7 +48,7 @@ def read_part(part: Part, pet_unit: str = "suv", series: Sequence[Frame] = ()) -
     metadata["warnings"] = [*stack.warnings, *geometry.warnings]
     if geometry.tilt:
         metadata["geometry"] = {"sheared": True, "tilt_degrees": round(geometry.tilt, 4)}
-    _set_unit(array, metadata, stack, pet_unit, series)
+    _set_unit(array, metadata, stack, conversion.pet_unit, series)
     if rescaler.padded:
         metadata["padding"] = {"voxels": rescaler.padded, "replaced_by": rescaler.background}
     _warn_of_values(array, metadata, first.tags)

@@ -136,8 +136,8 @@ def test_pseudonyms_are_the_same_in_another_output_folder(export, tmp_path):
     pd.testing.assert_frame_equal(one, two)
 
 
-def test_keep_ids_uses_the_real_ones(export, tmp_path):
-    table = convert_export(export, tmp_path / "out", keep_ids=True)
+def test_keep_identifiers_uses_the_real_ones(export, tmp_path):
+    table = convert_export(export, tmp_path / "out", keep_identifiers=True)
     assert {"Doe-4711", "Smith-1"} <= set(table.patient)
     assert "1.2.3" in set(table.study)
 
@@ -147,7 +147,7 @@ def test_ids_that_look_alike_as_folders_stay_apart(make_series, tmp_path):
         series = make_series(shape=(3, 4, 4), seed=n, PatientID=patient)
         for k in range(3):
             series.write(k, f"{n}-{k}")
-    table = convert_export(series.folder, tmp_path / "deep" / "out", keep_ids=True)
+    table = convert_export(series.folder, tmp_path / "deep" / "out", keep_identifiers=True)
     assert table.patient.nunique() == 3
     assert all((tmp_path / "deep" / "out" / path).is_file() for path in table.path)
     assert sorted(path.name for path in (tmp_path / "deep").iterdir()) == ["out"]

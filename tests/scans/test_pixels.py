@@ -11,14 +11,14 @@ from pydicom.uid import (
 )
 
 from medtrans import InputError
-from medtrans.scans import convert_export, read_series
+from medtrans.scans import Conversion, convert_export, read_series
 
 ENCODINGS = [ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian, RLELossless,
              JPEG2000Lossless, JPEGLSLossless, "no preamble"]  # fmt: skip
 
 
-def only(series, **options):
-    [volume] = read_series(series.folder, **options)
+def only(series, *options):
+    [volume] = read_series(series.folder, *options)
     return volume
 
 
@@ -48,7 +48,7 @@ def test_slope_and_intercept_are_each_slices_own(make_series, reference_image):
     for k, slope in enumerate(slopes):
         series.write(k, RescaleSlope=str(slope), RescaleIntercept=str(-k))
     truth = series.pixels * slopes[:, None, None] - np.arange(5)[:, None, None]
-    volume = only(series, pet_unit="bqml")
+    volume = only(series, Conversion(pet_unit="bqml"))
     np.testing.assert_allclose(volume.array, reference_image(series, truth).get_fdata(), rtol=1e-7)
     reader = SimpleITK.ImageSeriesReader()
     reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(series.folder)))

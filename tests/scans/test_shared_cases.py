@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from medtrans.scans import convert_export
+from medtrans.scans import Conversion, convert_export
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 pytestmark = pytest.mark.skipif(not SHARED.exists(), reason="the developers' scanner files are not here")
@@ -29,9 +29,9 @@ EXACT = [
 ]
 
 
-def converted(folder, out, **options):
+def converted(folder, out, *options):
     """Rows of the table and volumes in canonical RAS, as anyone would read them."""
-    table = convert_export(folder, out, **options)
+    table = convert_export(folder, out, *options)
     rows = table[table.status == "converted"]
     return table, [(row, nib.as_closest_canonical(nib.load(out / row.path))) for row in rows.itertuples()]
 
@@ -57,7 +57,7 @@ def check(image, expected):
 
 @pytest.mark.parametrize("case", EXACT)
 def test_volumes_equal_the_independent_reference(case, tmp_path):
-    table, volumes = converted(SHARED / CASES[case]["path"], tmp_path, pet_unit="bqml")
+    table, volumes = converted(SHARED / CASES[case]["path"], tmp_path, Conversion(pet_unit="bqml"))
     assert table.files.sum() == CASES[case]["n_files"]
     left = expected_volumes(case)
     assert len(volumes) == len(left) == CASES[case]["n_output_volumes"]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 
-from medtrans.scans import read_series
+from medtrans.scans import Conversion, read_series
 
 HALF_LIFE, DOSE, WEIGHT = 6586.2, 370e6, 70.0
 
@@ -143,7 +143,7 @@ def test_what_does_not_allow_suv_leaves_the_values_and_says_why(make_series, tag
 
 def test_becquerel_on_request(make_series):
     series = pet(make_series)
-    [volume] = read_series(series.folder, pet_unit="bqml")
+    [volume] = read_series(series.folder, Conversion(pet_unit="bqml"))
     assert volume.metadata["unit"] == "Bq/ml"
     assert volume.array.max() == series.pixels.max() * 2
 

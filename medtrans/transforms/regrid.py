@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
+from medtrans.transforms.separable import parallel_axes, resample_along_axes
+
 INTERPOLATIONS = ("linear", "cubic", "nearest")
-CUBIC_NEEDS = 4  # voxels along every axis, below which SimpleITK's B-spline prefilter is undefined
+CUBIC_NEEDS = 4  # voxels along every axis, below which a spline's prefilter is undefined
 Bounds = tuple[float | None, float | None]
 
 
@@ -53,12 +55,22 @@ def regrid(
     moved = _copied_voxels(values, to_old, tuple(new_shape), outside)
     if moved is not None:
         return moved
+    sigma = np.zeros(3)
     if antialias and interpolation != "nearest":
         sigma = antialias_sigma(to_old, np.linalg.norm(np.asarray(new_affine)[:3, :3], axis=0))
+    cubic = interpolation == "cubic" and min(values.shape) >= CUBIC_NEEDS
+    axes = parallel_axes(to_old, new_shape)
+    if axes is not None and interpolation != "nearest":
+        order = 3 if cubic else 1
+        found = resample_along_axes(values, to_old, axes, new_shape, order, sigma, outside, threads)
+    else:
         values = ndimage.gaussian_filter(values, sigma, mode="nearest") if sigma.max() > 0 else values
-    margin = edge_margin(to_old) if carry_edge and background is not None else np.zeros(3, int)
-    found = _interpolated(values, to_old, margin, new_shape, outside, interpolation, threads)
-    background_voxels = found == np.float32(outside)  # may lie outside the bounds
+        margin = edge_margin(to_old) if carry_edge and background is not None else np.zeros(3, int)
+        name = "cubic" if cubic else "linear" if interpolation == "cubic" else interpolation
+        found = _interpolated(values, to_old, margin, new_shape, outside, name, threads)
+    if _within(outside, bounds):
+        return _cut(found, bounds)
+    background_voxels = found == np.float32(outside)
     return np.where(background_voxels, found, _cut(found, bounds))
 
 
@@ -87,6 +99,11 @@ def edge_margin(to_old: np.ndarray) -> np.ndarray:
 
 def _cut(values: np.ndarray, bounds: Bounds) -> np.ndarray:
     return values if bounds == (None, None) else np.clip(values, *bounds)
+
+
+def _within(value: float, bounds: Bounds) -> bool:
+    lower, upper = bounds
+    return (lower is None or value >= lower) and (upper is None or value <= upper)
 
 
 def _copied_voxels(values: np.ndarray, to_old: np.ndarray, shape: tuple[int, ...], outside: float) -> np.ndarray | None:
@@ -121,11 +138,12 @@ def _interpolated(
     interpolation: str,
     threads: int,
 ) -> np.ndarray:
-    """By SimpleITK, the fastest we measured; it works on indices, so that shear is no obstacle."""
+    """By SimpleITK, the fastest we measured for oblique grids; it works on indices, so that shear is no obstacle."""
     import SimpleITK  # heavy, and only resampling needs it
 
-    cubic = interpolation == "cubic" and min(values.shape) >= CUBIC_NEEDS
-    smooth = SimpleITK.sitkBSpline if cubic else SimpleITK.sitkLinear
+    by_name = {
+        "nearest": SimpleITK.sitkNearestNeighbor, "linear": SimpleITK.sitkLinear, "cubic": SimpleITK.sitkBSpline,
+    }  # fmt: skip
     # SimpleITK counts axes backwards: its index (i, j, k) is numpy's [k, j, i]. So the map is turned, not the data.
     padded = np.pad(values, [(int(n), int(n)) for n in margin], mode="edge") if margin.any() else values
     image = SimpleITK.GetImageFromArray(np.ascontiguousarray(padded))
@@ -135,7 +153,7 @@ def _interpolated(
     resample = SimpleITK.ResampleImageFilter()
     resample.SetSize([int(n) for n in reversed(shape)])
     resample.SetTransform(transform)
-    resample.SetInterpolator(SimpleITK.sitkNearestNeighbor if interpolation == "nearest" else smooth)
+    resample.SetInterpolator(by_name[interpolation])
     resample.SetDefaultPixelValue(outside)
     if threads:
         resample.SetNumberOfThreads(threads)

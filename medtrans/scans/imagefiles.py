@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import re
 from io import IOBase
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+from isal import igzip
 
 from medtrans.errors import InputError
 from medtrans.scans.geometry import LPS_TO_RAS, acquired_plane, largest_distance, to_ras
@@ -56,13 +56,17 @@ def read_nifti(path: Path) -> Volume:
     affine[:3] *= METRES.get(unit, 1.0)
     if METRES.get(unit, 1.0) != 1.0:
         warnings.append(f"header is in {unit}, turned to mm")
-    return _taken_over(array, affine, path, "NIfTI scl_slope and scl_inter", warnings)
+    volume = _taken_over(array, affine, path, "NIfTI scl_slope and scl_inter", warnings)
+    slope, intercept = image.dataobj.slope, image.dataobj.inter
+    if image.get_data_dtype().kind in "iu":
+        volume.stored_scale = float(slope), float(intercept)
+    return volume
 
 
 def _unzipped(path: Path) -> IOBase:
     with path.open("rb") as file:
         zipped = file.read(2) == b"\x1f\x8b"
-    return gzip.GzipFile(path) if zipped else path.open("rb")
+    return igzip.IGzipFile(path) if zipped else path.open("rb")
 
 
 def read_itk(path: Path) -> Volume:
@@ -125,7 +129,7 @@ def _taken_over(array: np.ndarray, affine: np.ndarray, path: Path, rescale: str,
     if array.ndim == 4:
         metadata["time_points"] = array.shape[3]
     turned, turned_affine = to_ras(array, affine)
-    volume = Volume(np.ascontiguousarray(turned), turned_affine, metadata)
+    volume = Volume(np.asfortranarray(turned), turned_affine, metadata)
     metadata["spacing_mm"] = [round(value, 6) for value in volume.spacing]
     metadata["shape"] = list(volume.array.shape)
     metadata["slices"] = int(volume.array.shape[2])

@@ -54,7 +54,8 @@ def read_part(part: Part, conversion: Conversion, series: Sequence[Frame] = ()) 
     _warn_of_values(array, metadata, first.tags)
     turned, affine = to_ras(array, geometry.affine)
     metadata["acquired_plane"] = acquired_plane(geometry.affine)
-    volume = Volume(np.ascontiguousarray(turned), affine, metadata, stack.frames, geometry.affine)
+    volume = Volume(np.asfortranarray(turned), affine, metadata, stack.frames, geometry.affine)
+    volume.stored_scale = _stored_scale(stack, metadata)
     metadata["spacing_mm"] = [round(value, 6) for value in volume.spacing]
     metadata["shape"] = list(volume.array.shape)
     metadata["orientation"] = "".join(nib.aff2axcodes(affine))
@@ -65,7 +66,7 @@ def _filled(stack: Stack, rescaler: Rescaler) -> np.ndarray:
     """Physical values, (columns, rows, planes[, times])."""
     rows, columns = stack.frames[0][0].shape
     places = {id(frame): (k, t) for t, time in enumerate(stack.frames) for k, frame in enumerate(time)}
-    array = np.empty((columns, rows, len(stack.frames[0]), len(stack.frames)), np.float32)
+    array = np.empty((columns, rows, len(stack.frames[0]), len(stack.frames)), np.float32, order="F")
     for frame, stored in stored_planes(stack.all_frames):
         if stored.shape != (rows, columns):
             raise InputError(
@@ -76,6 +77,16 @@ def _filled(stack: Stack, rescaler: Rescaler) -> np.ndarray:
         k, t = places[id(frame)]
         array[:, :, k, t] = rescaler(frame, stored).T
     return array[..., 0] if len(stack.frames) == 1 else array
+
+
+def _stored_scale(stack: Stack, metadata: dict[str, Any]) -> tuple[float, float] | None:
+    """Slope and intercept from stored integers to the volume's values, where one pair holds for all images."""
+    scales = {frame.rescale for frame in stack.all_frames}
+    if len(scales) > 1:
+        return None
+    slope, intercept = scales.pop()
+    factor = metadata.get("suv", {}).get("factor", 1.0)
+    return slope * factor, intercept * factor
 
 
 def frame_of_reference(tags: dict[str, Any]) -> str:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import nibabel as nib
 import numpy as np
+from isal import igzip_threaded
 
 from medtrans.files import written_whole
 from medtrans.scans.frames import Frame
 from medtrans.scans.geometry import SHEARED, largest_distance
+from medtrans.scans.storage import stored
+
+PIECE = 1 << 20  # bytes handed to the compressor at a time
 
 
 @dataclass
@@ -26,6 +30,7 @@ class Volume:
             as the free text of SeriesDescription is.
         frames: ``frames[t][k]``, the DICOM frames in stacking order; empty when the source is no DICOM.
         stack_affine: (column, row, plane, 1) of ``frames`` to RAS mm, to find a plane in ``array`` again.
+        stored_scale: slope and intercept that made all values out of integers, None when there is no such pair.
     """
 
     array: np.ndarray
@@ -33,6 +38,7 @@ class Volume:
     metadata: dict[str, Any]
     frames: list[list[Frame]] = field(default_factory=list, repr=False)
     stack_affine: np.ndarray | None = field(default=None, repr=False)
+    stored_scale: tuple[float, float] | None = field(default=None, repr=False)
 
     @property
     def spacing(self) -> tuple[float, float, float]:
@@ -41,21 +47,16 @@ class Volume:
         return float(sizes[0]), float(sizes[1]), float(sizes[2])
 
 
-def exactly_int16(array: np.ndarray) -> bool:
-    """Whether every value is an integer that int16 holds."""
-    if array.min() < -32768 or array.max() > 32767:
-        return False
-    return bool(np.array_equal(array, np.rint(array)))
-
-
 def nifti_image(volume: Volume) -> nib.Nifti1Image:
-    """The volume as NIfTI: int16 where that loses nothing, else float32; sform = qform, code 1, mm.
+    """The volume as NIfTI: int16 with a scale where that loses nothing, else float32; sform = qform, code 1, mm.
 
     A qform cannot hold a shear, so for a sheared volume it stays unset (code 0): software then uses the sform or
     refuses, instead of reading a straight stack that is none.
     """
-    array = volume.array.astype(np.int16 if exactly_int16(volume.array) else np.float32)
+    values = stored(volume.array, volume.stored_scale)
+    array = values.array
     image = nib.Nifti1Image(array, volume.affine)
+    image.header.set_slope_inter(values.slope, values.intercept)  # then nibabel writes the array as it is
     image.set_sform(volume.affine, code=1)
     image.set_qform(volume.affine, code=1)
     if largest_distance(image.get_qform(), volume.affine, array.shape) > SHEARED:
@@ -72,10 +73,24 @@ def write_volume(volume: Volume, path: Path) -> None:
     Raises:
         InputError: the folder cannot be written.
     """
-    with written_whole(path) as temporary:
-        nib.save(nifti_image(volume), temporary)
+    image = nifti_image(volume)
+    with written_whole(path) as temporary, temporary.open("wb") as file:
+        if path.suffix == ".gz":  # equal bytes for equal volumes: no name, no time, independent of threads
+            with igzip_threaded.open(file, "wb", threads=1) as zipped:
+                _write_nifti(image, zipped)
+        else:
+            _write_nifti(image, file)
     with written_whole(sidecar_path(path)) as temporary:
         temporary.write_text(json.dumps(volume.metadata, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _write_nifti(image: nib.Nifti1Image, stream: IO[bytes]) -> None:
+    """Header and voxels in one pass; nibabel's own writer wants to seek, which a compressed stream cannot."""
+    image.header["vox_offset"] = image.header.single_vox_offset
+    image.header.write_to(stream)
+    voxels = np.asarray(image.dataobj).ravel(order="F").view(np.uint8)
+    for start in range(0, len(voxels), PIECE):
+        stream.write(voxels[start : start + PIECE].tobytes())
 
 
 def sidecar_path(path: Path) -> Path:

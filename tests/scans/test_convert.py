@@ -96,10 +96,18 @@ def test_written_nifti_is_ras_in_mm_with_equal_forms_and_exact_integers(export, 
         assert sidecar["files"] == row.files
 
 
-def test_fractional_values_are_float32(make_series, tmp_path):
-    series = make_series(RescaleSlope="0.5", RescaleIntercept="0").write_all()
-    [row] = convert_export(series.folder, tmp_path / "out").itertuples()
-    assert nib.load(tmp_path / "out" / row.path).get_data_dtype() == np.float32
+def test_one_slope_for_all_slices_is_int16_and_one_a_slice_float32(make_series, tmp_path, reference_image):
+    series = make_series(Modality="PT", Units="CNTS", RescaleIntercept="0")
+    slopes = ["0.5"] * 5, ["0.5", "0.25", "0.75", "0.5", "0.5"]
+    for n, own in enumerate(slopes):
+        for k, slope in enumerate(own):
+            series.write(k, f"{n}-{k}", RescaleSlope=slope, SeriesInstanceUID=f"1.2.{n}", SeriesNumber=n)
+    one, many = (nib.load(tmp_path / "out" / path) for path in convert_export(series.folder, tmp_path / "out").path)
+    assert (one.get_data_dtype(), one.dataobj.slope) == (np.int16, 0.5)
+    assert many.get_data_dtype() == np.float32
+    for image, own in ((one, slopes[0]), (many, slopes[1])):
+        values = series.pixels * np.array(own, float)[:, None, None]
+        np.testing.assert_array_equal(image.get_fdata(), reference_image(series, values).get_fdata())
 
 
 def test_no_patient_data_in_names_table_and_sidecars(export, tmp_path, caplog):

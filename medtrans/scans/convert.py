@@ -17,7 +17,7 @@ from medtrans.errors import InputError
 from medtrans.files import check_writable, remove_abandoned, written_whole
 from medtrans.progress import progress
 from medtrans.scans.conversion import Conversion
-from medtrans.scans.finding import list_files, only_scans, scan_files
+from medtrans.scans.finding import found_scans, refuse_nothing
 from medtrans.scans.imagefiles import contrast_of, read_itk, read_nifti
 from medtrans.scans.parts import NotAVolume
 from medtrans.scans.planning import Job, plan
@@ -47,7 +47,8 @@ def convert_export(
     One bad series never stops the others. What an earlier run converted from the same files is kept.
 
     Args:
-        export: folder (or file) in any layout, under any names: DICOM, NIfTI, MetaImage, NRRD, anything else.
+        export: folder, zip or tar (or file) in any layout, under any names: DICOM, NIfTI, MetaImage, NRRD, anything
+            else.
         output: folder to write to, inside or outside ``export`` but not itself.
         conversion: what to make of a series; default :class:`Conversion` as it stands.
         workers: files, then volumes, handled at a time; default the number of cores.
@@ -66,25 +67,28 @@ def convert_export(
         raise InputError(target, "is the export itself", "Choose another folder to write to")
     check_writable(target)
     workers = workers or os.cpu_count() or 1
-    files = scan_files(list_files(source, leave_out=target), workers)
-    if not only_scans(files):
-        raise InputError(
-            source, f"holds no DICOM, NIfTI, MetaImage or NRRD among {len(files)} files", "Give the scanner's export"
-        )
     names = Pseudonyms(target, keep_identifiers)
-    jobs = plan(files, source)
+    with found_scans(source, workers, leave_out=target, near=target) as files:
+        refuse_nothing(source, files)
+        rows = _convert_all(plan(files), names, target, chosen, workers)
+    table = _table(rows)
+    with written_whole(target / "series.csv") as temporary:
+        table.to_csv(temporary, index=False)
+    return table
+
+
+def _convert_all(
+    jobs: list[Job], names: Pseudonyms, target: Path, conversion: Conversion, workers: int
+) -> list[dict[str, Any]]:
+    """The finished row of every job."""
     _name(jobs, names, target)
     names.save()
     for folder in {target / job.row["patient"] / job.row["study"] for job in jobs if job.row["patient"]}:
         remove_abandoned(folder)
     with warnings.catch_warnings(), ThreadPoolExecutor(workers) as pool:
         warnings.simplefilter("ignore")  # decoders quote header values
-        results = pool.map(lambda job: _convert(job, target, chosen), jobs)
-        rows = list(progress(results, "converting", total=len(jobs), unit="series"))
-    table = _table(rows)
-    with written_whole(target / "series.csv") as temporary:
-        table.to_csv(temporary, index=False)
-    return table
+        results = pool.map(lambda job: _convert(job, target, conversion), jobs)
+        return list(progress(results, "converting", total=len(jobs), unit="series"))
 
 
 def read_series(
@@ -93,7 +97,7 @@ def read_series(
     *,
     workers: int = 1,
 ) -> list[Volume]:
-    """Every volume in a folder, a file or a list of files, in memory.
+    """Every volume in a folder, an archive, a file or a list of files, in memory.
 
     What is no volume (localizers, reports, pictures) is left out; what fails is logged and left out as long as
     something else can be read.
@@ -101,22 +105,24 @@ def read_series(
     Raises:
         InputError: nothing could be read; the first failure, or that there are no scans.
     """
+    export: Path | list[Path]
     if isinstance(scans, (str, os.PathLike)):
-        paths, subject = list_files(scans), str(scans)
+        export, subject = Path(scans), str(scans)
     else:
-        paths, subject = [Path(path) for path in scans], "the files given"
+        export, subject = [Path(path) for path in scans], "the files given"
     volumes: list[Volume] = []
     errors: list[InputError] = []
-    for job in plan(scan_files(paths, workers), Path(os.path.commonpath([*paths])) if paths else Path()):
-        if job.reason:
-            errors += [InputError(subject, job.reason, "Give the scanner's files")] if job.failed else []
-            continue
-        try:
-            volumes.append(_read(job, conversion or Conversion()))
-        except NotAVolume as verdict:
-            logger.info("left out: %s", verdict)
-        except InputError as error:
-            errors.append(error)
+    with found_scans(export, workers) as files:
+        for job in plan(files):
+            if job.reason:
+                errors += [InputError(subject, job.reason, "Give the scanner's files")] if job.failed else []
+                continue
+            try:
+                volumes.append(_read(job, conversion or Conversion()))
+            except NotAVolume as verdict:
+                logger.info("left out: %s", verdict)
+            except InputError as error:
+                errors.append(error)
     if not volumes:
         raise errors[0] if errors else InputError(subject, "holds no volume", "Give the folder of a scanner's series")
     for failure in errors:

@@ -1,23 +1,33 @@
-"""Find the scans in a folder tree by what files hold, never by what they are called."""
+"""Find the scans in a folder tree or archive by what files hold, never by what they are called."""
 
 from __future__ import annotations
 
-import gzip
 import os
 import warnings
-import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 from medtrans.errors import InputError
 from medtrans.progress import progress
+from medtrans.scans.archives import (
+    UNPACKED,
+    UNREADABLE,
+    Allowance,
+    Member,
+    archive_kind,
+    kind_name,
+    temporary_folder,
+    uncompressed_head,
+    unpack,
+)
 from medtrans.scans.headers import ScanFile, read_dicom
 
 HEAD = 544  # bytes that tell every format: NIfTI-2 headers are 540 long
+NESTED = 4  # archives within archives that are opened
 VALUE_TYPES = {b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT", b"OB", b"OW",
                b"PN", b"SH", b"SL", b"SQ", b"SS", b"ST", b"TM", b"UI", b"UL", b"UN", b"US", b"UT"}  # fmt: skip
-ARCHIVES = {b"PK\x03\x04": "zip", b"\x1f\x8b": "gzip", b"7z\xbc\xaf": "7z", b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
 
 
 def list_files(export: str | os.PathLike[str], leave_out: Path | None = None) -> list[Path]:
@@ -42,14 +52,103 @@ def list_files(export: str | os.PathLike[str], leave_out: Path | None = None) ->
         inside = []
         for name in sorted(names):
             real = Path(folder, name).resolve()
-            if real not in seen and real != excluded:
+            if real not in seen and real != excluded and not name.startswith(UNPACKED):
                 seen.add(real)
                 inside.append(name)
         names[:] = inside
-        found.extend(Path(folder, name) for name in files)
+        found.extend(Path(folder, name) for name in files if not name.startswith(UNPACKED))
     if not found:
         raise InputError(root, "holds no files", "Give the folder that holds the scanner's files")
     return sorted(found)
+
+
+@contextmanager
+def found_scans(
+    export: str | os.PathLike[str] | Sequence[Path],
+    workers: int = 1,
+    *,
+    leave_out: Path | None = None,
+    near: Path | None = None,
+) -> Iterator[list[ScanFile]]:
+    """Every file of an export with its header, archives opened; the files can be read inside the ``with`` only.
+
+    Archives are unpacked to a temporary folder that is removed at the end. An archive that was read is not in the
+    list, its members are; one that cannot be read, or only in part, is there with its problem.
+
+    Args:
+        export: folder, file or list of files.
+        workers: files read at a time.
+        leave_out: a folder inside ``export`` that is not part of it.
+        near: folder to unpack in unless TMPDIR is set; default the system's temporary folder.
+
+    Raises:
+        InputError: it does not exist, or holds no files.
+    """
+    if isinstance(export, (str, os.PathLike)):
+        paths, root = list_files(export, leave_out), Path(export)
+    else:
+        paths, root = list(export), Path(os.path.commonpath([*export])) if export else Path()
+    files = scan_files(paths, workers)
+    for file in files:
+        file.place = file.path.relative_to(root).as_posix() if root != file.path else file.path.name
+    if not any(file.format == "archive" for file in files):
+        yield files
+        return
+    with temporary_folder(near) as folder:
+        yield _opened(files, folder, workers, alone=len(files) == 1)
+
+
+def _opened(files: list[ScanFile], folder: Path, workers: int, alone: bool) -> list[ScanFile]:
+    """``files`` with archives replaced by their members, and archives among these again.
+
+    Args:
+        alone: whether the archive is the export itself, so that its members lie at the top of the export.
+    """
+    allowances: dict[Path, Allowance] = {}
+    for depth in range(NESTED):
+        archives = [file for file in files if file.format == "archive"]
+        if not archives:
+            return files
+        own = [_allowance(file, folder, allowances) for file in archives]
+        places = ["" if alone and depth == 0 else file.place for file in archives]
+        with ThreadPoolExecutor(workers) as pool:
+            results = pool.map(_unpacked, archives, places, own)
+            unpacked = list(progress(results, "unpacking", total=len(archives), unit="archive"))
+        files = [file for file in files if file.format != "archive"] + _scanned(unpacked, workers)
+        for archive in archives:
+            if archive.path.is_relative_to(folder):
+                archive.path.unlink(missing_ok=True)
+    for file in files:
+        if file.format == "archive":
+            file.format, file.problem, file.failed = "", "archives within archives too deep: unpack them first", True
+    return files
+
+
+def _allowance(file: ScanFile, folder: Path, allowances: dict[Path, Allowance]) -> Allowance:
+    """What an archive may unpack to; one inside another shares the outermost one's."""
+    if file.path.is_relative_to(folder):
+        return allowances[folder / file.path.relative_to(folder).parts[0]]
+    inside = folder / str(len(allowances))
+    inside.mkdir()
+    return allowances.setdefault(inside, Allowance.of(file.path, inside))
+
+
+def _unpacked(file: ScanFile, place: str, allowance: Allowance) -> list[Member]:
+    with file.path.open("rb") as opened:
+        kind = archive_kind(file.path, opened.read(HEAD))
+    return unpack(file.path, place or ("" if kind != "stream" else file.place), kind, allowance.folder, allowance)
+
+
+def _scanned(unpacked: Sequence[Sequence[Member]], workers: int) -> list[ScanFile]:
+    """The members as scan files, in the order of their archives."""
+    members = [member for archive in unpacked for member in archive]
+    scanned = iter(scan_files([member.path for member in members if not member.problem], workers))
+    files = []
+    for member in members:
+        file = ScanFile(member.path, problem=member.problem, failed=member.failed) if member.problem else next(scanned)
+        file.place = member.place
+        files.append(file)
+    return files
 
 
 def scan_files(paths: Sequence[Path], workers: int = 1) -> list[ScanFile]:
@@ -75,6 +174,8 @@ def scan_file(path: Path) -> ScanFile:
         return ScanFile(path, "nifti")
     if head.startswith(b"NRRD000") or (b"ObjectType" in head and b"NDims" in head):
         return ScanFile(path, "itk")
+    if archive_kind(path, head):
+        return ScanFile(path, "archive")
     return _no_scan(path, head)
 
 
@@ -89,18 +190,16 @@ def _bare_data_set(head: bytes, start: int = 0) -> bool:
 def is_nifti(path: Path, head: bytes) -> bool:
     """Whether the file is a single-file NIfTI-1 or -2, gzipped or not."""
     if head.startswith(b"\x1f\x8b"):
-        try:
-            with gzip.open(path) as file:
-                head = file.read(HEAD)
-        except (OSError, EOFError, zlib.error):
+        head = uncompressed_head(path, head) or b""
+        if not head:
             return path.name.endswith(".nii.gz")  # damaged, and to be told so
     return head[344:348] == b"n+1\0" or head[4:8] == b"n+2\0"
 
 
 def _no_scan(path: Path, head: bytes) -> ScanFile:
-    for mark, kind in ARCHIVES.items():
+    for mark, kind in UNREADABLE.items():
         if head.startswith(mark):
-            return ScanFile(path, problem=f"{kind} archive: unpack it first")
+            return ScanFile(path, problem=f"{kind_name(kind)}: unpack it first", failed=True)
     if head[:4] in (b"\x5c\x01\x00\x00", b"\x00\x00\x01\x5c"):
         return ScanFile(path, problem="Analyze or two-file NIfTI header: save it as one .nii file first")
     if any(_bare_data_set(head, start) and head[start + 4 : start + 6] in VALUE_TYPES for start in range(1, 64)):
@@ -108,6 +207,14 @@ def _no_scan(path: Path, head: bytes) -> ScanFile:
     return ScanFile(path, problem="no image file")
 
 
-def only_scans(files: Iterable[ScanFile]) -> list[ScanFile]:
-    """The files of a format that can hold scans."""
-    return [file for file in files if file.format]
+def refuse_nothing(export: str | os.PathLike[str], files: Sequence[ScanFile]) -> None:
+    """Say that none of ``files`` is of a format that can hold scans.
+
+    Raises:
+        InputError: none is; with the first fault, where there is one.
+    """
+    if any(file.format for file in files):
+        return
+    fault = next((f": {file.problem}" for file in files if file.failed), "")
+    problem = f"holds no DICOM, NIfTI, MetaImage or NRRD among {len(files)} files{fault}"
+    raise InputError(export, problem, "Give the scanner's export")

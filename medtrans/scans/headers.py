@@ -53,12 +53,13 @@ class ScanFile:
 
     Attributes:
         path: where it lies.
-        format: ``dicom``, ``nifti``, ``itk`` (MetaImage, NRRD) or empty when it is no scan.
+        format: ``dicom``, ``nifti``, ``itk`` (MetaImage, NRRD), ``archive`` or empty when it is no scan.
         tags: DICOM keyword -> plain Python value, for the tags present.
         frames: its image planes; empty when it has none.
         problem: why it has none, empty otherwise.
         failed: whether ``problem`` is a fault of something that should have been readable.
         tiles: tiles across a Siemens mosaic, 1 otherwise.
+        place: where the user sees it, relative to the export, inside an archive behind the archive's own place.
     """
 
     path: Path
@@ -68,6 +69,7 @@ class ScanFile:
     problem: str = ""
     failed: bool = False
     tiles: int = 1
+    place: str = ""
 
 
 def plain(value: Any) -> Any:

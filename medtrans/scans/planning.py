@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from medtrans.scans.frames import Frame
@@ -33,13 +32,13 @@ class Job:
         return self.part.frames[0].tags if self.part else self.files[0].tags
 
 
-def plan(files: Sequence[ScanFile], root: Path) -> list[Job]:
+def plan(files: Sequence[ScanFile]) -> list[Job]:
     """Sort files into jobs: one a volume, one a reason for leaving files out."""
     by_series: dict[tuple[str, str, str], list[ScanFile]] = {}
     left_out: dict[tuple[Any, ...], Job] = {}
     jobs: list[Job] = []
     for file in files:
-        patient, study = owner(file, root)
+        patient, study = owner(file)
         uid = str(file.tags.get("SeriesInstanceUID", ""))
         if file.problem:
             key = (patient, study, uid, file.problem, file.failed)
@@ -48,13 +47,13 @@ def plan(files: Sequence[ScanFile], root: Path) -> list[Job]:
         elif file.format == "dicom":
             by_series.setdefault((patient, study, uid), []).append(file)
         else:
-            jobs.append(Job([file], patient, study, str(file.path.relative_to(root) if root.is_dir() else file.path)))
+            jobs.append(Job([file], patient, study, file.place))
     for (patient, study, uid), members in by_series.items():
         jobs.extend(_series_jobs(members, patient, study, uid))
     return [*jobs, *left_out.values()]
 
 
-def owner(file: ScanFile, root: Path) -> tuple[str, str]:
+def owner(file: ScanFile) -> tuple[str, str]:
     """What identifies patient and study: DICOM tags, or for other image files the folders they lie in."""
     tags = file.tags
     if file.format == "dicom" and (tags.get("SeriesInstanceUID") or tags.get("PatientID")):
@@ -64,12 +63,10 @@ def owner(file: ScanFile, root: Path) -> tuple[str, str]:
             patient = "|".join(str(tags.get(name, "")) for name in ("PatientName", "PatientBirthDate")).strip("|")
         return patient or study or "unknown", study or "unknown"
     if file.format in ("nifti", "itk"):
-        folder = file.path.parent.relative_to(root).as_posix() if root.is_dir() else "."
-        parts = folder.split("/")
-        subject = next((part for part in parts if part.startswith("sub-")), parts[0])
-        if folder == ".":  # files side by side: each is somebody's
-            subject = file.path.name.split(".")[0]
-        return subject, folder
+        *folders, name = file.place.split("/")
+        if not folders:  # files side by side: each is somebody's
+            return name.split(".")[0], "."
+        return next((part for part in folders if part.startswith("sub-")), folders[0]), "/".join(folders)
     return "", ""
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import nibabel as nib
@@ -166,3 +167,14 @@ def test_templates_keep_their_sform_affine(tmp_path):
     for _, image in volumes:
         np.testing.assert_allclose(np.abs(np.diag(image.affine)[:3]), 2, atol=1e-4)
     assert table.reason.str.contains("qform and sform are up to").sum() == 1
+
+
+def test_zipped_messy_export_gives_the_same_table_and_volumes(tmp_path):
+    folder = SHARED / CASES["15_messy_export"]["path"]
+    archive = shutil.make_archive(str(tmp_path / "export"), "zip", folder)
+    plain, volumes = converted(folder, tmp_path / "plain")
+    zipped, same = converted(archive, tmp_path / "zipped")
+    assert zipped.equals(plain)
+    for (_, one), (_, other) in zip(volumes, same, strict=True):
+        np.testing.assert_array_equal(one.get_fdata(), other.get_fdata())
+        np.testing.assert_array_equal(one.affine, other.affine)

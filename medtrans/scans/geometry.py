@@ -123,8 +123,14 @@ def largest_distance(one: np.ndarray, other: np.ndarray, shape: Sequence[int]) -
 
 
 def to_ras(array: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Flip and permute the spatial axes of ``array`` (X, Y, Z[, T]) to RAS order, without resampling."""
+    """Flip and permute the spatial axes of ``array`` (X, Y, Z[, T]) to RAS order, without resampling.
+
+    Raises:
+        InputError: the affine leaves an axis without a direction of its own.
+    """
     orientation = nib.orientations.io_orientation(affine)
+    if np.isnan(orientation).any():
+        raise InputError("image file", "two of its axes point the same way", "Set its orientation")
     turned = nib.orientations.apply_orientation(array, orientation)
     return turned, affine @ nib.orientations.inv_ornt_aff(orientation, array.shape[:3])
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pydicom
+from pydicom.datadict import dictionary_VM, dictionary_VR
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
@@ -40,6 +43,13 @@ GE_CREATOR, GE_COMPONENT = 0x00430010, 0x0043102F  # 0 magnitude, 1 phase, 2 rea
 PHILIPS_CREATOR, PHILIPS_SUV, PHILIPS_BQML = 0x70530010, 0x70531000, 0x70531009
 PRIVATE_TAGS = (GE_CREATOR, GE_COMPONENT, PHILIPS_CREATOR, PHILIPS_SUV, PHILIPS_BQML)
 GROUPED = ("RadiopharmaceuticalInformationSequence", "ModalityLUTSequence", *FUNCTIONAL_GROUPS)
+
+NUMBERS = {"DS", "FD", "FL", "IS", "SL", "SS", "UL", "US"}
+# Guessing these would give wrong voxels: a file in which one is damaged is refused.
+DECISIVE = {
+    "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated", "PixelRepresentation", "RescaleSlope",
+    "RescaleIntercept", "PixelPaddingValue", "PixelPaddingRangeLimit",
+}  # fmt: skip
 
 MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
 SECONDARY_CAPTURE = re.compile(r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.7(\.\d+)?$")
@@ -90,17 +100,45 @@ def plain(value: Any) -> Any:
         return None
 
 
+class DamagedValueError(ValueError):
+    """A value that decides over pixels or their place and cannot be understood."""
+
+
+@cache
+def _numbers_of(keyword: str) -> bool | None:
+    """Whether a tag holds several numbers (True), a single one (False), or no numbers (None)."""
+    if not set(dictionary_VR(keyword).split(" or ")) <= NUMBERS:
+        return None
+    return dictionary_VM(keyword) != "1"
+
+
 def tag_values(dataset: Dataset, keywords: tuple[str, ...]) -> dict[str, Any]:
-    """The tags present, as plain values; a value that breaks its own type counts as absent."""
+    """The tags present, as plain values; a number that is none counts as absent.
+
+    Raises:
+        DamagedValueError: it is one of those that must not be guessed (:data:`DECISIVE`).
+    """
     values: dict[str, Any] = {}
     for keyword in keywords:
         try:
             value = plain(dataset.get(keyword))
+            damaged = value is not None and not _as_defined(keyword, value)
         except (ValueError, TypeError, OverflowError):
-            continue
-        if value is not None:
+            value, damaged = None, True
+        if damaged and keyword in DECISIVE:
+            raise DamagedValueError(keyword)
+        if value is not None and not damaged:
             values[keyword] = (value,) if keyword in LISTS and not isinstance(value, tuple) else value
     return values
+
+
+def _as_defined(keyword: str, value: Any) -> bool:
+    """Whether a number is where one must be, and one only where there must be one."""
+    several = _numbers_of(keyword)
+    if several is None:
+        return True
+    numbers = value if isinstance(value, tuple) else (value,)
+    return (several or len(numbers) == 1) and all(isinstance(n, (int, float)) and math.isfinite(n) for n in numbers)
 
 
 def private_values(dataset: Dataset) -> dict[str, Any]:
@@ -161,6 +199,8 @@ def read_dicom(path: Path) -> ScanFile:
         file.problem = why_no_image(file.tags, sop_class)
         if not file.problem:
             _find_frames(file, dataset)
+    except DamagedValueError as error:
+        file.problem, file.failed, file.frames = f"damaged DICOM header: its {error} cannot be understood", True, []
     except Exception as error:  # pydicom raises many kinds on damaged files
         file.problem, file.failed = f"damaged DICOM header ({type(error).__name__})", True
         file.frames = []

@@ -39,20 +39,13 @@ def read_nifti(path: Path) -> Volume:
             if image.get_data_dtype().fields is not None or image.get_data_dtype().kind == "c":
                 raise _refused("its voxels are colours or complex numbers", "Split them into real values")
             array = np.asarray(image.dataobj, dtype=np.float32)
+            while stream.read(1 << 20):  # to its end, where gzip keeps its checksum
+                pass
+        affine, unit, warnings = np.array(image.affine, float), image.header.get_xyzt_units()[0], _forms(image)
     except InputError:
         raise
     except Exception as error:  # nibabel, zlib and numpy raise many kinds on damaged files
         raise _refused(f"the NIfTI file is damaged ({type(error).__name__})", "Copy it again") from error
-    header, warnings = image.header, []
-    qform, sform = int(header["qform_code"]), int(header["sform_code"])
-    if not qform and not sform:
-        raise _refused("its header has neither sform nor qform: left and right are unknown", "Set its orientation")
-    affine = np.array(image.affine, float)
-    if qform and sform:
-        apart = largest_distance(header.get_sform(), header.get_qform(), array.shape)
-        if not apart <= DISAGREE:
-            warnings.append(f"qform and sform are up to {apart:.1f} mm apart; the sform is used")
-    unit = header.get_xyzt_units()[0]
     affine[:3] *= METRES.get(unit, 1.0)
     if METRES.get(unit, 1.0) != 1.0:
         warnings.append(f"header is in {unit}, turned to mm")
@@ -61,6 +54,23 @@ def read_nifti(path: Path) -> Volume:
     if image.get_data_dtype().kind in "iu":
         volume.stored_scale = float(slope), float(intercept)
     return volume
+
+
+def _forms(image: nib.Nifti1Image) -> list[str]:
+    """What is to be said of qform and sform; refuses a header without either."""
+    header = image.header
+    qform, sform = int(header["qform_code"]), int(header["sform_code"])
+    if not qform and not sform:
+        raise _refused("its header has neither sform nor qform: left and right are unknown", "Set its orientation")
+    if not qform or not sform:
+        return []
+    try:
+        apart = largest_distance(header.get_sform(), header.get_qform(), image.shape)
+    except ValueError:  # a quaternion that is none
+        return ["qform is invalid; the sform is used"]
+    if apart <= DISAGREE:
+        return []
+    return [f"qform and sform are up to {apart:.1f} mm apart; the sform is used"]
 
 
 def _unzipped(path: Path) -> IOBase:

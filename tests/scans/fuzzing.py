@@ -283,8 +283,10 @@ def _tile(dataset: pydicom.Dataset, pixels: np.ndarray, index: int) -> tuple[np.
     from nibabel.nicom.dicomwrappers import MosaicWrapper
 
     wrapper = MosaicWrapper(dataset)
-    affine = np.diag([-1.0, -1, 1, 1]) @ wrapper.affine @ np.array(
-        [[0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 1, index], [0, 0, 0, 1.0]]
+    affine = (
+        np.diag([-1.0, -1, 1, 1])
+        @ wrapper.affine
+        @ np.array([[0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 1, index], [0, 0, 0, 1.0]])
     )  # nicom counts (row, column, slice)
     affine[:, 2] = 0
     return np.asarray(wrapper.get_data(), float)[:, :, index], affine
@@ -368,7 +370,9 @@ def work(pipe: Connection, bases: list[Path]) -> None:
             except WrongVolumeError as error:
                 verdict = f"WRONG VOLUME: {error}"
             except Exception as error:
-                own = [step for step in traceback.extract_tb(error.__traceback__) if "site-packages" not in step.filename]
+                own = [
+                    step for step in traceback.extract_tb(error.__traceback__) if "site-packages" not in step.filename
+                ]
                 place = f"{Path(own[-1].filename).name}:{own[-1].lineno}"
                 verdict = f"CRASH: {type(error).__name__} in {place}: {error}"[:300]
             pipe.send(verdict)

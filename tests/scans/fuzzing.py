@@ -2,9 +2,10 @@
 
     python tests/scans/fuzzing.py --files 10000 --seed 0
 
-A case is a small series with one damaged file. Whatever is read from it must be refused, or agree plane by plane with pydicom (DICOM),
-nibabel or SimpleITK reading the damaged file: every pixel at the place in the patient that its own header states, with its value. A
-worker that dies or takes too long is a failure as well, and so is an exception that is no `InputError`.
+A case is a small series with one damaged file. Whatever is read from it must be refused, or agree plane by plane with
+pydicom (DICOM), nibabel or SimpleITK reading the damaged file: every pixel at the place in the patient that its own
+header states, with its value. A worker that dies or takes too long is a failure as well, and so is an exception that is
+no `InputError`.
 """
 
 from __future__ import annotations
@@ -41,12 +42,12 @@ from pydicom.uid import (
 )
 
 sys.path.insert(0, str(Path(__file__).parent))
-from conftest import Series  # noqa: E402
-from test_enhanced import write_enhanced  # noqa: E402
-from test_mosaic import write_mosaic  # noqa: E402
+from conftest import Series
+from test_enhanced import write_enhanced
+from test_mosaic import write_mosaic
 
-from medtrans import InputError  # noqa: E402
-from medtrans.scans import Conversion, Volume, read_series  # noqa: E402
+from medtrans import InputError
+from medtrans.scans import Conversion, Volume, read_series
 
 SECONDS = 20.0  # a case that takes longer hangs
 NEAR = 0.12  # mm: a plane may be this far from where its header says (documented rounding of headers)
@@ -225,7 +226,7 @@ def check_dicom(volume: Volume) -> None:
 
 
 def said_by(path: Path, index: int) -> tuple[np.ndarray, np.ndarray]:
-    """Physical values (rows, columns) of a frame and its (column, row, 0, 1) -> RAS matrix, by pydicom and the standard."""
+    """Physical values (rows, columns) of a frame and its (column, row, 0, 1) -> RAS matrix, by pydicom alone."""
     dataset = pydicom.dcmread(path, force=True)
     if "TransferSyntaxUID" not in dataset.file_meta or not dataset.file_meta.TransferSyntaxUID:
         implicit = dataset.original_encoding[0]

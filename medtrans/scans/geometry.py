@@ -1,4 +1,4 @@
-"""Where a stack of planes lies: its affine, measured from the planes' positions, or the reason why it has none."""
+"""Where a stack of planes lies, measured from the planes' positions, and the affine of the volume they become."""
 
 from __future__ import annotations
 
@@ -9,64 +9,128 @@ import nibabel as nib
 import numpy as np
 
 from medtrans.errors import InputError
+from medtrans.scans.distances import coordinate, tolerance
 from medtrans.scans.frames import Frame
 from medtrans.scans.parts import NotAVolume
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 SHEARED = 0.1  # mm that the last plane is off a straight stack, from which on the stack is called sheared
+TILT_TOLD = 1.0  # degrees of GantryDetectorTilt from which on it is worth a word that positions say otherwise
 
 
 @dataclass(frozen=True)
-class Geometry:
-    """Affine of a stack.
+class Planes:
+    """Parallel planes, in order along their normal, on one straight line.
 
     Attributes:
-        affine: (column, row, plane) index to RAS mm, 4x4; sheared when the gantry was tilted.
-        tilt: degrees between the direction of stacking and the normal of the planes; 0 for a straight stack.
-        warnings: what the user should know.
+        first: the frame of the first plane.
+        places: (K,) mm along the normal from the first plane.
+        drift: LPS vector in the plane, mm that planes move sideways for every mm along the normal.
+        coordinates: the planes' positions as a reader of headers knows them, for messages.
     """
 
-    affine: np.ndarray
-    tilt: float
-    warnings: tuple[str, ...] = ()
+    first: Frame
+    places: np.ndarray
+    drift: np.ndarray
+    coordinates: tuple[str, ...]
+
+    @classmethod
+    def of(cls, frames: Sequence[Frame]) -> Planes:
+        """Measure ``frames``.
+
+        Raises:
+            InputError: planes are off a straight line by more than the rounding of headers.
+        """
+        first = frames[0]
+        normal = unit_normal(first)
+        positions = np.array([frame.position for frame in frames], float)
+        offsets = positions - positions[0]
+        places = offsets @ normal
+        sideways = offsets - places[:, None] * normal
+        drift = sideways[-1] / places[-1] if places[-1] > 0 else np.zeros(3)
+        off = np.linalg.norm(sideways - places[:, None] * drift, axis=1).max()
+        if len(frames) > 2 and off > tolerance(float(np.diff(places).min())):
+            raise InputError(
+                "series",
+                f"planes are shifted sideways, up to {off:.2f} mm off a straight line",
+                "Export the series again without mixing fields of view",
+            )
+        return cls(first, places, drift, tuple(coordinate(p, normal) for p in positions))
+
+    @property
+    def sheared(self) -> bool:
+        """Whether the planes are stacked along another direction than their normal."""
+        return bool(np.linalg.norm(self.drift) * self.places[-1] >= SHEARED)
+
+    @property
+    def tilt(self) -> float:
+        """Degrees between the direction of stacking and the normal of the planes; 0 for a straight stack."""
+        return float(np.degrees(np.arctan(np.linalg.norm(self.drift)))) if self.sheared else 0.0
+
+    @property
+    def spacing(self) -> float:
+        """Mean distance of the planes along their normal, mm; of a single plane its thickness.
+
+        Raises:
+            NotAVolume: a single plane without thickness.
+        """
+        return float(self.places[-1]) / (len(self.places) - 1) if len(self.places) > 1 else _thickness(self.first)
+
+    def affine(self, spacing: float, drift: np.ndarray | None = None) -> np.ndarray:
+        """(column, row, plane) index to RAS mm, 4x4, for planes ``spacing`` mm apart from the first one on.
+
+        ``drift`` stands in for the planes' own.
+        """
+        first = self.first
+        assert first.orientation is not None
+        assert first.spacing is not None
+        lps = np.eye(4)
+        lps[:3, 0] = np.array(first.orientation[:3]) * first.spacing[1]
+        lps[:3, 1] = np.array(first.orientation[3:]) * first.spacing[0]
+        lps[:3, 2] = (unit_normal(first) + (self.drift if drift is None else drift)) * spacing
+        lps[:3, 3] = first.position
+        return LPS_TO_RAS @ lps
 
 
-def stack_geometry(frames: Sequence[Frame]) -> Geometry:
-    """The affine of parallel planes in order along their normal.
+def unit_normal(frame: Frame) -> np.ndarray:
+    """The normal of a plane, LPS, of length 1 also where rounded directions are not quite perpendicular."""
+    return frame.normal / np.linalg.norm(frame.normal)
 
-    The step from plane to plane is measured from the positions, never taken from SliceThickness, except for a single
-    plane. Positions may be off an even stack by 1 % of the step or 0.1 mm (the rounding of headers), no more.
+
+def check_thickness(planes: Planes) -> list[str]:
+    """Compare the distance of even planes with the header's; two planes need that, more confirm one another.
+
+    Returns:
+        What the user should know.
 
     Raises:
-        InputError: distances are uneven (missing slices); the message gives them.
-        NotAVolume: one or two slices, with no thickness to tell or to confirm their distance.
+        NotAVolume: two slices, with no thickness to confirm their distance.
     """
-    first = frames[0]
-    assert first.orientation is not None
-    assert first.spacing is not None
-    warnings: list[str] = []
-    positions = np.array([frame.position for frame in frames], float)
-    if len(frames) == 1:
-        step = first.normal * _thickness(first)
-    else:
-        step = (positions[-1] - positions[0]) / (len(positions) - 1)
-        _refuse_uneven(positions, step, first.normal)
-        warnings += _check_distance(first, len(frames), float(step @ first.normal))
-    affine = np.eye(4)
-    affine[:3, 0] = np.array(first.orientation[:3]) * first.spacing[1]
-    affine[:3, 1] = np.array(first.orientation[3:]) * first.spacing[0]
-    affine[:3, 2] = step
-    affine[:3, 3] = positions[0]
-    sideways = step - (step @ first.normal) * first.normal
-    tilt = float(np.degrees(np.arctan2(np.linalg.norm(sideways), step @ first.normal)))
-    if np.linalg.norm(sideways) * (len(frames) - 1) < SHEARED:
-        tilt = 0.0
-    else:
-        warnings.append(
-            f"sheared by {tilt:.2f} degrees (gantry tilt): the affine holds the shear; "
-            "software that reads only spacing and directions will misplace slices"
+    count = len(planes.places)
+    if count == 1:
+        return []
+    values = [planes.first.tags.get(name) for name in ("SpacingBetweenSlices", "SliceThickness")]
+    stated = [abs(float(value)) for value in values if isinstance(value, (int, float)) and value]
+    if count == 2 and not stated:
+        raise NotAVolume(
+            "series",
+            f"too few slices: two, {planes.spacing:.3f} mm apart, and no SliceThickness to confirm that none is "
+            "missing",
+            "Export the whole series",
         )
-    return Geometry(LPS_TO_RAS @ affine, tilt, tuple(warnings))
+    if stated and planes.spacing > 1.5 * max(stated):
+        return [f"slices are {planes.spacing:.3f} mm apart, the header says {max(stated):.3f}: are some missing?"]
+    return []
+
+
+def check_tilt(planes: Planes) -> list[str]:
+    """Warnings where the header tells of a tilted gantry and the planes' positions of a straight stack."""
+    told = planes.first.tags.get("GantryDetectorTilt")
+    if planes.sheared or len(planes.places) < 2 or not isinstance(told, (int, float)) or abs(told) < TILT_TOLD:
+        return []
+    return [
+        f"GantryDetectorTilt says {told:g} degrees, the planes' positions show a straight stack: positions are believed"
+    ]
 
 
 def _thickness(frame: Frame) -> float:
@@ -75,44 +139,6 @@ def _thickness(frame: Frame) -> float:
         if isinstance(value, (int, float)) and value > 0:
             return float(value)
     raise NotAVolume("series", "too few slices: one slice without SliceThickness", "Export the whole series")
-
-
-def _refuse_uneven(positions: np.ndarray, step: np.ndarray, normal: np.ndarray) -> None:
-    even = positions[0] + np.arange(len(positions))[:, None] * step
-    off = np.linalg.norm(positions - even, axis=1)
-    size = float(np.linalg.norm(step))
-    if off.max() <= min(max(0.01 * size, 0.1), 0.25 * size):
-        return
-    distances = np.diff(positions @ normal)
-    if np.ptp(distances) <= 0.02 * size:
-        raise InputError(
-            "series",
-            f"planes are shifted sideways, up to {off.max():.2f} mm off a straight line",
-            "Export the series again without mixing fields of view",
-        )
-    usual = float(np.median(distances))
-    odd = [f"{distance:.3f} after slice {n}" for n, distance in enumerate(distances, 1) if abs(distance - usual) > 0.05]
-    shown = ", ".join(odd[:5]) + (f" and {len(odd) - 5} more" if len(odd) > 5 else "")
-    raise InputError(
-        "series",
-        f"{len(positions)} slices are not evenly spaced: mostly {usual:.3f} mm apart, but {shown or 'drifting'}",
-        "Export the missing slices",
-    )
-
-
-def _check_distance(frame: Frame, count: int, distance: float) -> list[str]:
-    """Compare the measured distance with the header's; two slices need that, more confirm one another."""
-    values = [frame.tags.get(name) for name in ("SpacingBetweenSlices", "SliceThickness")]
-    stated = [abs(float(value)) for value in values if isinstance(value, (int, float)) and value]
-    if count == 2 and not stated:
-        raise NotAVolume(
-            "series",
-            f"too few slices: two, {distance:.3f} mm apart, and no SliceThickness to confirm that none is missing",
-            "Export the whole series",
-        )
-    if stated and distance > 1.5 * max(stated):
-        return [f"slices are {distance:.3f} mm apart, the header says {max(stated):.3f}: are some missing?"]
-    return []
 
 
 def largest_distance(one: np.ndarray, other: np.ndarray, shape: Sequence[int]) -> float:
@@ -133,6 +159,19 @@ def to_ras(array: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarra
         raise InputError("image file", "two of its axes point the same way", "Set its orientation")
     turned = nib.orientations.apply_orientation(array, orientation)
     return turned, affine @ nib.orientations.inv_ornt_aff(orientation, array.shape[:3])
+
+
+def in_stack_order(array: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """A view of ``array``, which is in RAS order, in the order of axes that ``affine`` has; undoes :func:`to_ras`."""
+    back = nib.orientations.ornt_transform([[0, 1], [1, 1], [2, 1]], nib.orientations.io_orientation(affine))
+    return nib.orientations.apply_orientation(array, back)
+
+
+def ras_shape_and_affine(shape: tuple[int, int, int], affine: np.ndarray) -> tuple[tuple[int, int, int], np.ndarray]:
+    """Shape and affine of a (column, row, plane) grid once its axes are flipped and permuted to RAS order."""
+    orientation = nib.orientations.io_orientation(affine)
+    sizes = dict(zip(orientation[:, 0].astype(int), shape, strict=True))
+    return (sizes[0], sizes[1], sizes[2]), affine @ nib.orientations.inv_ornt_aff(orientation, shape)
 
 
 def acquired_plane(affine: np.ndarray) -> str:

@@ -14,9 +14,11 @@ import numpy as np
 from medtrans.errors import InputError
 from medtrans.scans.conversion import Conversion
 from medtrans.scans.frames import Frame
-from medtrans.scans.geometry import acquired_plane, stack_geometry, to_ras
+from medtrans.scans.geometry import acquired_plane, in_stack_order, ras_shape_and_affine
 from medtrans.scans.parts import Part
 from medtrans.scans.pixels import AIR_HU, Rescaler, image_name, stored_planes
+from medtrans.scans.placing import place
+from medtrans.scans.regular_grid import RegularGrid
 from medtrans.scans.stacks import Stack, arrange
 from medtrans.scans.suv import date_time, suv_factor
 from medtrans.scans.volume import Volume
@@ -38,23 +40,22 @@ def read_part(part: Part, conversion: Conversion, series: Sequence[Frame] = ()) 
     """
     if part.verdict is not None:
         raise part.verdict
-    stack = arrange(part.frames)
-    first = stack.frames[0][0]
-    geometry = stack_geometry(stack.frames[0])
-    modality = first.tags.get("Modality", "")
-    rescaler = Rescaler(AIR_HU if modality == "CT" else 0.0)
-    array = _filled(stack, rescaler)
+    placed = place(arrange(part.frames, complete_only=conversion.gaps == "largest-run"), conversion)
+    stack, grid = placed.stack, placed.grid
+    tags = stack.frames[0][0].tags
+    rescaler = Rescaler(AIR_HU if tags.get("Modality") == "CT" else 0.0)
+    shape, affine = ras_shape_and_affine(grid.shape, grid.affine)
+    array = np.zeros(shape if len(stack.frames) == 1 else (*shape, len(stack.frames)), np.float32, order="F")
+    _fill(array, stack, grid, rescaler)
     metadata = _metadata(part, stack)
-    metadata["warnings"] = [*stack.warnings, *geometry.warnings]
-    if geometry.tilt:
-        metadata["geometry"] = {"sheared": True, "tilt_degrees": round(geometry.tilt, 4)}
+    metadata["warnings"] = [*stack.warnings, *placed.warnings]
     _set_unit(array, metadata, stack, conversion.pet_unit, series)
     if rescaler.padded:
         metadata["padding"] = {"voxels": rescaler.padded, "replaced_by": rescaler.background}
-    _warn_of_values(array, metadata, first.tags)
-    turned, affine = to_ras(array, geometry.affine)
-    metadata["acquired_plane"] = acquired_plane(geometry.affine)
-    volume = Volume(np.asfortranarray(turned), affine, metadata, stack.frames, geometry.affine)
+    _warn_of_values(array, metadata, tags)
+    metadata["acquired_plane"] = acquired_plane(grid.affine)
+    metadata["geometry"] = placed.description(rescaler.background)
+    volume = Volume(array, affine, metadata, stack.frames, grid.affine if grid.holds_planes else None)
     volume.stored_scale = _stored_scale(stack, metadata)
     metadata["spacing_mm"] = [round(value, 6) for value in volume.spacing]
     metadata["shape"] = list(volume.array.shape)
@@ -62,11 +63,13 @@ def read_part(part: Part, conversion: Conversion, series: Sequence[Frame] = ()) 
     return volume
 
 
-def _filled(stack: Stack, rescaler: Rescaler) -> np.ndarray:
-    """Physical values, (columns, rows, planes[, times])."""
+def _fill(array: np.ndarray, stack: Stack, grid: RegularGrid, rescaler: Rescaler) -> None:
+    """Put the physical values of every frame into ``array``, RAS, (X, Y, Z[, T]), zeros at first."""
     rows, columns = stack.frames[0][0].shape
     places = {id(frame): (k, t) for t, time in enumerate(stack.frames) for k, frame in enumerate(time)}
-    array = np.empty((columns, rows, len(stack.frames[0]), len(stack.frames)), np.float32, order="F")
+    ordered = in_stack_order(array, grid.affine)  # a view: one volume in memory
+    volumes = [ordered] if array.ndim == 3 else [ordered[..., t] for t in range(len(stack.frames))]
+    lowest, highest = np.inf, -np.inf
     for frame, stored in stored_planes(stack.all_frames):
         if stored.shape != (rows, columns):
             raise InputError(
@@ -75,8 +78,12 @@ def _filled(stack: Stack, rescaler: Rescaler) -> np.ndarray:
                 "Export this image again",
             )
         k, t = places[id(frame)]
-        array[:, :, k, t] = rescaler(frame, stored).T
-    return array[..., 0] if len(stack.frames) == 1 else array
+        plane = rescaler(frame, stored)
+        lowest, highest = min(lowest, float(plane.min())), max(highest, float(plane.max()))
+        grid.add(volumes[t], k, plane, rescaler.background)
+    if grid.interpolates:  # rounding must not put a value beyond those measured
+        np.clip(array, min(lowest, rescaler.background) if grid.moved else lowest,
+                max(highest, rescaler.background) if grid.moved else highest, out=array)  # fmt: skip
 
 
 def _stored_scale(stack: Stack, metadata: dict[str, Any]) -> tuple[float, float] | None:
@@ -107,12 +114,14 @@ def _metadata(part: Part, stack: Stack) -> dict[str, Any]:
         "unit": "",
         "rescale": CONVENTION,
         "frame_of_reference": frame_of_reference(tags),
-        "files": len({id(frame.file) for frame in [*stack.all_frames, *stack.copies]}),
+        "files": len({id(frame.file) for frame in [*stack.all_frames, *stack.copies, *stack.left_out]}),
         "slices": len(stack.frames[0]),
     }
     metadata |= {name: tags[name] for name in SCALE if name in tags}
     if stack.copies:
         metadata["copies_dropped"] = len(stack.copies)
+    if stack.times_left_out:
+        metadata["time_points_left_out"] = stack.times_left_out
     if len(stack.frames) > 1:
         metadata["time_points"] = len(stack.frames)
         metadata["ordered_by"] = stack.ordered_by

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from medtrans import InputError
-from medtrans.scans import read_series
+from medtrans.scans import Conversion, read_series
 
 
 def time_series(make_series, points=3, **tags):
@@ -72,11 +72,86 @@ def test_ct_with_two_images_in_every_place_is_refused(make_series):
         read_series(series.folder)
 
 
-def test_incomplete_last_time_point_is_refused_with_counts(make_series):
-    volumes = time_series(make_series, TemporalPositionIdentifier=lambda t, k: t + 1)
-    next(volumes[0].folder.glob("*-2-3")).unlink()
-    with pytest.raises(InputError, match="1 planes with 2 images, 3 planes with 3 images"):
+def stopped_early(make_series, points=3, **tags):
+    """A time series whose last volume lacks its last plane."""
+    volumes = time_series(make_series, points, **tags)
+    next(volumes[0].folder.glob(f"*-{points - 1}-3")).unlink()
+    return volumes
+
+
+TIMES = {
+    "TemporalPositionIdentifier": lambda t, k: t + 1,
+    "AcquisitionNumber": lambda t, k: t + 1,
+    "AcquisitionTime": lambda t, k: f"1010{10 + 2 * t}.{k}",
+    "InstanceNumber": lambda t, k: 4 * t + k + 1,
+}
+
+
+@pytest.mark.parametrize("tag", TIMES)
+def test_incomplete_last_time_point_is_refused_with_counts(make_series, tag):
+    volumes = stopped_early(make_series, **{tag: TIMES[tag]})
+    problem = (
+        r"3 of 4 slices have 3 different images, slice 4 \(z = 6.000\) has 2 different ones; "
+        rf"2 of 3 time points \(by {tag}\) hold all 4 planes, time point 3 has 3.*--gaps largest-run"
+    )
+    with pytest.raises(InputError, match=problem):
         read_series(volumes[0].folder)
+
+
+@pytest.mark.parametrize("tag", TIMES)
+def test_complete_time_points_are_kept_on_request(make_series, reference_image, tag):
+    volumes = stopped_early(make_series, **{tag: TIMES[tag]})
+    [volume] = read_series(volumes[0].folder, Conversion(gaps="largest-run"))
+    truth = np.stack([reference_image(v).get_fdata() for v in volumes[:2]], -1)
+    np.testing.assert_array_equal(volume.array, truth)
+    assert volume.metadata["time_points"] == 2
+    assert volume.metadata["time_points_left_out"] == [3]
+    assert volume.metadata["files"] == 11
+    assert "kept the complete ones" in volume.metadata["warnings"][0]
+
+
+def test_a_time_point_that_lost_a_plane_ends_the_run_of_complete_ones(make_series, reference_image):
+    volumes = time_series(make_series, 5, TemporalPositionIdentifier=lambda t, k: 10 * t)
+    next(volumes[0].folder.glob("*-1-2")).unlink()
+    [volume] = read_series(volumes[0].folder, Conversion(gaps="largest-run"))
+    np.testing.assert_array_equal(volume.array, np.stack([reference_image(v).get_fdata() for v in volumes[2:]], -1))
+    assert volume.metadata["time_points_left_out"] == [1, 2]
+
+
+def test_every_complete_diffusion_weighting_is_kept(make_series, reference_image):
+    volumes = time_series(make_series, 4, DiffusionBValue=lambda t, k: [0.0, 500.0, 1000.0, 2000.0][t])
+    next(volumes[0].folder.glob("*-1-2")).unlink()
+    [volume] = read_series(volumes[0].folder, Conversion(gaps="largest-run"))
+    np.testing.assert_array_equal(
+        volume.array, np.stack([reference_image(volumes[t]).get_fdata() for t in (0, 2, 3)], -1)
+    )
+    assert volume.metadata["b_values"] == [0, 1000, 2000]
+
+
+def test_images_numbered_slice_by_slice_do_not_tell_which_time_point_is_incomplete(make_series):
+    volumes = time_series(make_series, InstanceNumber=lambda t, k: 3 * k + t + 1)
+    next(volumes[0].folder.glob("*-1-2")).unlink()
+    for gaps in ("refuse", "largest-run", "resample"):
+        with pytest.raises(InputError, match=r"slice 3 \(z = 4.000\) has 2"):
+            read_series(volumes[0].folder, Conversion(gaps=gaps))
+
+
+def test_copies_do_not_make_time_points_uneven(make_series, reference_image):
+    volumes = time_series(make_series, TemporalPositionIdentifier=lambda t, k: t + 1)
+    shutil.copy(next(volumes[0].folder.glob("*-1-2")), volumes[0].folder / "copy")
+    volumes[2].write(0, "resent", TemporalPositionIdentifier=None, InstanceNumber=99)  # by a PACS that lost a tag
+    assert check_4d(volumes, reference_image).metadata["copies_dropped"] == 2
+
+
+def test_empty_planes_of_several_time_points_are_no_copies(make_series, reference_image):
+    volumes = [make_series(seed=t, shape=(4, 5, 6)) for t in range(3)]
+    for t, volume in enumerate(volumes):
+        volume.pixels[3] = 0  # above the head
+        for k in range(4):
+            if (t, k) != (2, 1):
+                volume.write(k, f"{t}-{k}", TemporalPositionIdentifier=t + 1)
+    [volume] = read_series(volumes[0].folder, Conversion(gaps="largest-run"))
+    np.testing.assert_array_equal(volume.array, np.stack([reference_image(v).get_fdata() for v in volumes[:2]], -1))
 
 
 def test_byte_copies_and_resent_copies_are_dropped(make_series, reference_image):
@@ -100,14 +175,17 @@ def test_whole_series_sent_twice_is_one_volume(make_series, reference_image):
 def test_copy_with_another_slope_is_no_copy(make_series):
     series = make_series(Modality="CT", RescaleIntercept="0").write_all(RescaleSlope="1")
     series.write(2, "other", RescaleSlope="2")
-    with pytest.raises(InputError, match="1 planes with 2 images"):
+    with pytest.raises(InputError, match=r"4 of 5 slices have 1 image, slice 3 \(z = 4.000\) has 2 different ones"):
         read_series(series.folder)
 
 
 def test_different_images_in_one_place_are_refused(make_series):
     series = make_series().write_all()
     series.write(2, "other", pixels=series.pixels[2] + 1)
-    with pytest.raises(InputError, match="images repeat unevenly: 4 planes with 1 images, 1 planes with 2 images"):
+    with pytest.raises(
+        InputError,
+        match=r"images repeat unevenly: 4 of 5 slices have 1 image, slice 3 \(z = 4.000\) has 2 different ones",
+    ):
         read_series(series.folder)
 
 

@@ -1,0 +1,132 @@
+"""From ordered planes to the grid of their volume, by what the user wants done with gaps and with tilt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from medtrans.errors import InputError
+from medtrans.scans.conversion import Conversion
+from medtrans.scans.distances import how_uneven, is_even, largest_run
+from medtrans.scans.geometry import Planes, check_thickness, check_tilt, unit_normal
+from medtrans.scans.regular_grid import RegularGrid, regular_grid
+from medtrans.scans.stacks import Stack
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A stack with its grid, and what was done to get there.
+
+    Attributes:
+        stack: the frames to use; planes outside the largest run are in its ``left_out``.
+        grid: where they go.
+        planes: where they lie.
+        found: where all planes of the series lie.
+        kept: numbers of the planes used, among those found.
+        warnings: what the user should know.
+    """
+
+    stack: Stack
+    grid: RegularGrid
+    planes: Planes
+    found: Planes
+    kept: range
+    warnings: tuple[str, ...]
+
+    def description(self, background: float) -> dict[str, Any]:
+        """What the sidecar's ``geometry`` says; distances and positions along the planes' normal (LPS) in mm.
+
+        ``interpolated_planes`` are indices along ``slice_axis`` of the volume in RAS order.
+        """
+        grid, planes = self.grid, self.planes
+        said: dict[str, Any] = {
+            "sheared": planes.sheared and not grid.moved,
+            "tilt_degrees": round(planes.tilt, 4),
+            "resampled": grid.interpolates or bool(grid.invented) or grid.moved,
+        }
+        if said["resampled"]:
+            said["method"] = "linear, once" + (", each plane moved within itself" if grid.moved else "")
+            said["acquired_shape"] = [*reversed(planes.first.shape), len(planes.places)]
+        if grid.moved:
+            said["outside"] = background
+            if not grid.invented:
+                said["acquired_affine"] = np.round(planes.affine(planes.spacing), 6).tolist()
+        if len(self.kept) < len(self.found.places) or grid.invented:
+            said["positions_mm"] = [round(p, 4) for p in self._positions()]
+            said["largest_gap_mm"] = round(float(np.diff(self.found.places).max()), 4)
+        if len(self.kept) < len(self.found.places):
+            said["kept_planes"] = [self.kept[0], self.kept[-1]]
+            said["left_out_planes"] = len(self.found.places) - len(self.kept)
+            said["left_out_because"] = "not in the longest run of evenly spaced planes"
+        if grid.invented:
+            axis, forward = self._slice_axis()
+            last = grid.shape[2] - 1
+            said["slice_axis"] = axis
+            said["interpolated_planes"] = sorted(m if forward else last - m for m in grid.invented)
+        return said
+
+    def _positions(self) -> list[float]:
+        start = float(np.array(self.found.first.position) @ unit_normal(self.found.first))
+        return [start + float(place) for place in self.found.places]
+
+    def _slice_axis(self) -> tuple[int, bool]:
+        """The axis of the RAS volume that counts planes, and whether it counts them as the stack does."""
+        import nibabel as nib
+
+        axis, direction = nib.orientations.io_orientation(self.grid.affine)[2]
+        return int(axis), direction > 0
+
+
+def place(stack: Stack, conversion: Conversion) -> Placed:
+    """Measure where the planes of ``stack`` lie and choose the grid they go onto.
+
+    Raises:
+        InputError: distances are uneven and the user did not say what to do about it, or nothing sensible can be done;
+            the message gives the numbers.
+        NotAVolume: one or two slices, with no thickness to tell or to confirm their distance.
+    """
+    found = planes = Planes.of(stack.frames[0])
+    kept = range(len(found.places))
+    even = is_even(found.places)
+    warnings: list[str] = []
+    if not even:
+        uneven = how_uneven(found.places, found.coordinates)
+        if conversion.gaps == "refuse":
+            raise InputError(
+                "series", uneven, "Export the missing slices, or choose --gaps resample or --gaps largest-run"
+            )
+        if conversion.gaps == "largest-run":
+            kept, even = largest_run(found.places), True
+            stack = _cut(stack, kept)
+            planes = Planes.of(stack.frames[0])
+            count = len(found.places) - len(kept)
+            warnings.append(f"{uneven}; kept the longest even run, slices {kept[0] + 1} to {kept[-1] + 1}, "
+                            f"{planes.spacing:.3f} mm apart, and left out {count}")  # fmt: skip
+    grid = regular_grid(planes, even, conversion.tilt == "resample")
+    if even:
+        warnings += check_thickness(planes)
+    else:
+        warnings.append(f"{uneven}; resampled: {len(grid.invented)} of {grid.shape[2]} planes are interpolated")
+    warnings += [*check_tilt(planes), *_tilt_warnings(planes, grid)]
+    return Placed(stack, grid, planes, found, kept, tuple(warnings))
+
+
+def _cut(stack: Stack, kept: range) -> Stack:
+    """The stack with the planes ``kept`` only; the others are left out."""
+    used = [time[kept[0] : kept[-1] + 1] for time in stack.frames]
+    here = {id(frame) for time in used for frame in time}
+    others = [frame for frame in stack.all_frames if id(frame) not in here]
+    return replace(stack, frames=used, left_out=[*stack.left_out, *others])
+
+
+def _tilt_warnings(planes: Planes, grid: RegularGrid) -> list[str]:
+    if not planes.sheared:
+        return []
+    if grid.moved:
+        return [f"gantry tilt of {planes.tilt:.2f} degrees: resampled onto an orthogonal grid"]
+    return [
+        f"sheared by {planes.tilt:.2f} degrees (gantry tilt): the affine holds the shear; "
+        "software that reads only spacing and directions will misplace slices"
+    ]

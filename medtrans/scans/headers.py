@@ -17,6 +17,7 @@ from pydicom.uid import UID
 from medtrans.scans.enhanced import FUNCTIONAL_GROUPS, enhanced_frames
 from medtrans.scans.frames import Frame
 from medtrans.scans.mosaic import is_mosaic, mosaic_frames
+from medtrans.scans.native import place_of_pixels
 
 TAGS = (
     "SpecificCharacterSet", "ImageType", "SOPClassUID", "SOPInstanceUID", "Modality", "Manufacturer",
@@ -30,8 +31,10 @@ TAGS = (
     "GantryDetectorTilt", "PatientPosition",
     "EchoTime", "EchoNumbers", "RepetitionTime", "InversionTime", "FlipAngle", "MagneticFieldStrength",
     "ComplexImageComponent", "DiffusionBValue", "DiffusionGradientOrientation", "ConvolutionKernel", "FilterType",
-    "SamplesPerPixel", "PhotometricInterpretation", "Rows", "Columns", "NumberOfFrames", "BitsAllocated",
-    "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit",
+    "SamplesPerPixel", "PhotometricInterpretation", "Rows", "Columns", "NumberOfFrames", "BitsAllocated", "BitsStored",
+    "HighBit", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit",
+    "FloatPixelPaddingValue", "FloatPixelPaddingRangeLimit", "DoubleFloatPixelPaddingValue",
+    "DoubleFloatPixelPaddingRangeLimit",
     "RescaleSlope", "RescaleIntercept", "RescaleType",
     "LossyImageCompression", "Units", "SUVType", "DecayCorrection", "CorrectedImage",
 )  # fmt: skip
@@ -42,6 +45,7 @@ LISTS = {"ImageType", "FrameType", "CorrectedImage"}  # always tuples, also with
 GE_CREATOR, GE_COMPONENT = 0x00430010, 0x0043102F  # 0 magnitude, 1 phase, 2 real, 3 imaginary
 PHILIPS_CREATOR, PHILIPS_SUV, PHILIPS_BQML = 0x70530010, 0x70531000, 0x70531009
 PRIVATE_TAGS = (GE_CREATOR, GE_COMPONENT, PHILIPS_CREATOR, PHILIPS_SUV, PHILIPS_BQML)
+OVERLAY_BIT = 0x60000102  # above 0: an overlay lies in high bits of the pixels
 GROUPED = ("RadiopharmaceuticalInformationSequence", "ModalityLUTSequence", *FUNCTIONAL_GROUPS)
 
 NUMBERS = {"DS", "FD", "FL", "IS", "SL", "SS", "UL", "US"}
@@ -70,6 +74,7 @@ class ScanFile:
         failed: whether ``problem`` is a fault of something that should have been readable.
         tiles: tiles across a Siemens mosaic, 1 otherwise.
         place: where the user sees it, relative to the export, inside an archive behind the archive's own place.
+        pixels: where uncompressed pixel data begin and how many bytes they are, None for all others.
     """
 
     path: Path
@@ -80,6 +85,7 @@ class ScanFile:
     failed: bool = False
     tiles: int = 1
     place: str = ""
+    pixels: tuple[int, int] | None = None
 
 
 def plain(value: Any) -> Any:
@@ -189,9 +195,13 @@ def read_dicom(path: Path) -> ScanFile:
     """Read the header of a DICOM file, with or without preamble; never raises for a bad file."""
     file = ScanFile(path, "dicom")
     try:
-        wanted: list[Any] = [*TAGS, *PRIVATE_TAGS, *GROUPED]
-        dataset = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=wanted)
+        wanted: list[Any] = [*TAGS, *PRIVATE_TAGS, OVERLAY_BIT, *GROUPED]
+        with path.open("rb") as stream:
+            dataset = pydicom.dcmread(stream, stop_before_pixels=True, force=True, specific_tags=wanted)
+            file.pixels = place_of_pixels(stream, dataset)
         file.tags = tag_values(dataset, TAGS) | private_values(dataset)
+        if OVERLAY_BIT in dataset:
+            file.tags["OverlayBitPosition"] = plain(dataset[OVERLAY_BIT].value) or 0
         drugs = dataset.get("RadiopharmaceuticalInformationSequence") or []
         file.tags["Radiopharmaceutical"] = tuple(tag_values(drug, RADIOPHARMACEUTICAL) for drug in drugs)
         file.tags["TransferSyntax"] = str(dataset.file_meta.get("TransferSyntaxUID", ""))

@@ -1,53 +1,82 @@
-"""Stored pixels of frames, decoded once a file, and their physical values."""
+"""Stored pixels of frames, decoded once a file."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pydicom
-from pydicom.uid import UID
+from pydicom.pixels import apply_modality_lut, get_decoder, pixel_array
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
 from medtrans.errors import InputError
+from medtrans.scans.bits import meaningful
 from medtrans.scans.frames import Frame
 from medtrans.scans.headers import ScanFile
+from medtrans.scans.native import native_pixels
 
 PIXEL_TAGS = ("SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "Rows", "Columns",
               "NumberOfFrames", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelData",
               "FloatPixelData", "DoubleFloatPixelData", "ExtendedOffsetTable",
               "ExtendedOffsetTableLengths")  # fmt: skip
-AIR_HU = -1024.0  # stands for "outside the scanner's field of view" in CT
 
 
 def decoded(file: ScanFile) -> np.ndarray:
     """Stored values of all frames (or mosaic tiles) of ``file``, shape (frames, rows, columns).
 
+    Values that the header sends through a Modality LUT come after it.
+
     Raises:
         InputError: the pixel data are missing, cut short, or in a transfer syntax without decoder.
     """
     try:
-        dataset = pydicom.dcmread(file.path, specific_tags=list(PIXEL_TAGS), force=True)
-        if not file.tags.get("TransferSyntax"):  # no file meta: pydicom found out which of the two it is
-            implicit = dataset.original_encoding[0]
-            dataset.file_meta.TransferSyntaxUID = (
-                pydicom.uid.ImplicitVRLittleEndian if implicit else pydicom.uid.ExplicitVRLittleEndian
-            )
-        pixels = dataset.pixel_array
+        pixels = native_pixels(file)
+        stored = meaningful(_by_pydicom(file) if pixels is None else pixels, file.tags, image_name(file))
+        if "ModalityLUTType" in file.tags:
+            stored = _through_lut(file, stored)
+    except InputError:
+        raise
     except Exception as error:  # decoders raise RuntimeError, ValueError, AttributeError, NotImplementedError, ...
-        syntax = UID(file.tags.get("TransferSyntax") or "").name or "no transfer syntax"
-        reason = str(error).splitlines()[0].replace(str(file.path), "the file")
-        raise InputError(
-            image_name(file), f"pixel data cannot be read ({syntax}; {reason})", "Export this image again"
-        ) from error
-    pixels = pixels.reshape(-1, *pixels.shape[-2:])
+        raise _unreadable(file, error) from error
     if file.tiles > 1:
-        rows, columns = pixels.shape[1] // file.tiles, pixels.shape[2] // file.tiles
-        cut = pixels[0].reshape(file.tiles, rows, file.tiles, columns)
-        pixels = cut.transpose(0, 2, 1, 3).reshape(-1, rows, columns)
-    return pixels
+        rows, columns = stored.shape[1] // file.tiles, stored.shape[2] // file.tiles
+        cut = stored[0].reshape(file.tiles, rows, file.tiles, columns)
+        stored = cut.transpose(0, 2, 1, 3).reshape(-1, rows, columns)
+    return stored
+
+
+def _by_pydicom(file: ScanFile) -> np.ndarray:
+    """Any pixels, (frames, rows, columns), through pydicom and its decoders."""
+    dataset = pydicom.dcmread(file.path, specific_tags=list(PIXEL_TAGS), force=True)
+    if not file.tags.get("TransferSyntax"):  # no file meta: pydicom found out which of the two it is
+        implicit = dataset.original_encoding[0]
+        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+    syntax = dataset.file_meta.TransferSyntaxUID
+    whole_words = not syntax.is_encapsulated or syntax == RLELossless  # others code the declared bits only
+    pixels = pixel_array(dataset, correct_unused_bits=not whole_words)
+    return pixels.reshape(-1, *pixels.shape[-2:])
+
+
+def _through_lut(file: ScanFile, stored: np.ndarray) -> np.ndarray:
+    dataset = pydicom.dcmread(file.path, stop_before_pixels=True, force=True, specific_tags=["ModalityLUTSequence"])
+    return apply_modality_lut(stored, dataset)
+
+
+def _unreadable(file: ScanFile, error: Exception) -> InputError:
+    """What to tell of pixels that no decoder read; a decoder that is not installed is named."""
+    syntax = UID(file.tags.get("TransferSyntax") or "")
+    if syntax.is_valid and not syntax.is_private and syntax.is_transfer_syntax and syntax.is_compressed:
+        try:
+            missing = [] if get_decoder(syntax).is_available else get_decoder(syntax).missing_dependencies
+        except NotImplementedError:
+            missing = ["there is none"]
+        if missing:
+            problem = f"no decoder for {syntax.name} ({'; '.join(missing)})"
+            return InputError(image_name(file), problem, "Install one of these, or export uncompressed")
+    reason = str(error).splitlines()[0].replace(str(file.path), "the file") if str(error) else type(error).__name__
+    problem = f"pixel data cannot be read ({syntax.name or 'no transfer syntax'}; {reason})"
+    return InputError(image_name(file), problem, "Export this image again")
 
 
 def image_name(file: ScanFile) -> str:
@@ -77,58 +106,3 @@ def fingerprint(frame: Frame, stored: np.ndarray) -> str:
     digest = hashlib.sha256(np.ascontiguousarray(stored).tobytes())
     digest.update(repr((stored.dtype.kind, stored.shape, frame.rescale)).encode())
     return digest.hexdigest()
-
-
-def padding_range(tags: dict[str, Any], dtype: np.dtype) -> tuple[int, int] | None:
-    """Smallest and largest stored value that stand for "no data", None when the header names none.
-
-    Headers often give the value with the wrong sign for their pixel representation (63536 for -2000).
-    """
-    value = tags.get("PixelPaddingValue")
-    if not isinstance(value, (int, float)) or dtype.kind not in "iu":
-        return None
-    limit = tags.get("PixelPaddingRangeLimit")
-    limit = limit if isinstance(limit, (int, float)) else value
-    values = [int(v) for v in (value, limit)]
-    bits, signed = 8 * dtype.itemsize, dtype.kind == "i"
-    bits = int(tags.get("BitsAllocated", bits))
-    for number, v in enumerate(values):
-        if signed and v >= 2 ** (bits - 1):
-            values[number] = v - 2**bits
-        if not signed and v < 0:
-            values[number] = v + 2**bits
-    return min(values), max(values)
-
-
-@dataclass
-class Rescaler:
-    """Stored to physical values, with padding replaced by the modality's background; counts what it replaced."""
-
-    background: float
-    padded: int = 0
-    exact: bool = True  # whether all values are integers so far
-
-    def __call__(self, frame: Frame, stored: np.ndarray) -> np.ndarray:
-        """Physical values, float32, shape of ``stored``.
-
-        Raises:
-            InputError: the rescale slope is 0 or a value is not finite.
-        """
-        slope, intercept = frame.rescale
-        if slope == 0 or not np.isfinite([slope, intercept]).all():
-            raise InputError(
-                image_name(frame.file),
-                f"RescaleSlope {slope:g} and RescaleIntercept {intercept:g} give no values",
-                "Export this image again",
-            )
-        whole = stored.dtype.kind in "iub" and slope == int(slope) and intercept == int(intercept)
-        self.exact = self.exact and whole
-        physical = stored.astype(np.float64) * slope + intercept
-        padding = padding_range(frame.tags, stored.dtype)
-        if padding is not None:
-            mask = (stored >= padding[0]) & (stored <= padding[1])
-            self.padded += int(np.count_nonzero(mask))
-            physical[mask] = self.background
-        if not np.isfinite(physical).all():
-            raise InputError(image_name(frame.file), "has values that are not finite", "Export this image again")
-        return physical.astype(np.float32)

@@ -5,13 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
 
 from medtrans.scans.frames import Frame
+from medtrans.scans.realworld import real_world_values
 
 if TYPE_CHECKING:
     from medtrans.scans.headers import ScanFile
 
 FUNCTIONAL_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+# what a converted series keeps of its single images, where no functional group has a place for it
+UNASSIGNED = ("UnassignedSharedConvertedAttributesSequence", "UnassignedPerFrameConvertedAttributesSequence")
+PHILIPS_FRAME = 0x2005140F  # Philips keeps the tags of the classic image in here, frame by frame
 # functional group -> tag inside it -> the name the rest of the room knows it by
 GROUPS: dict[str, dict[str, str]] = {
     "PlanePositionSequence": {"ImagePositionPatient": "ImagePositionPatient"},
@@ -38,6 +43,8 @@ GROUPS: dict[str, dict[str, str]] = {
     "CTImageFrameTypeSequence": {"FrameType": "ImageType"},
     "PETFrameTypeSequence": {"FrameType": "ImageType"},
     "MRTimingAndRelatedParametersSequence": {"RepetitionTime": "RepetitionTime", "FlipAngle": "FlipAngle"},
+    "CTReconstructionSequence": {"ConvolutionKernel": "ConvolutionKernel"},
+    "CTAcquisitionDetailsSequence": {"GantryDetectorTilt": "GantryDetectorTilt"},
     "MRDiffusionSequence": {
         "DiffusionBValue": "DiffusionBValue",
         "DiffusionDirectionality": "DiffusionDirectionality",
@@ -52,16 +59,22 @@ def enhanced_frames(file: ScanFile, dataset: Dataset) -> list[Frame]:
     common = dict(file.tags)
     for group in shared[:1]:
         common |= _group_values(group)
+        common |= real_world_values(group, common.get("Modality", ""), "RescaleSlope" in common)
     frames = []
     for index, group in enumerate(dataset.PerFrameFunctionalGroupsSequence):
-        frames.append(Frame.of_tags(file, index, common | _group_values(group)))
+        tags = common | _group_values(group)
+        tags |= real_world_values(group, tags.get("Modality", ""), "RescaleSlope" in tags)
+        frames.append(Frame.of_tags(file, index, tags))
     return frames
 
 
 def _group_values(item: Dataset) -> dict[str, Any]:
-    from medtrans.scans.headers import tag_values
+    from medtrans.scans.headers import TAGS, private_values, tag_values
 
     values: dict[str, Any] = {}
+    for name in UNASSIGNED:
+        for converted in item.get(name) or ():
+            values |= tag_values(converted, TAGS) | private_values(converted)
     for name, tags in GROUPS.items():
         sequence = item.get(name)
         if sequence:
@@ -69,6 +82,9 @@ def _group_values(item: Dataset) -> dict[str, Any]:
             values |= {tags[keyword]: value for keyword, value in found.items()}
             if name == "MRDiffusionSequence":
                 values |= _gradient(sequence[0])
+    if PHILIPS_FRAME in item and isinstance(item[PHILIPS_FRAME].value, Sequence):
+        for frame in item[PHILIPS_FRAME].value[:1]:
+            values |= private_values(frame)
     return values
 
 

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pydicom
 from pydicom.datadict import dictionary_VM, dictionary_VR
 from pydicom.dataset import Dataset
@@ -18,6 +19,7 @@ from medtrans.scans.enhanced import FUNCTIONAL_GROUPS, enhanced_frames
 from medtrans.scans.frames import Frame
 from medtrans.scans.mosaic import is_mosaic, mosaic_frames
 from medtrans.scans.native import place_of_pixels
+from medtrans.scans.realworld import real_world_values
 
 TAGS = (
     "SpecificCharacterSet", "ImageType", "SOPClassUID", "SOPInstanceUID", "Modality", "Manufacturer",
@@ -36,17 +38,29 @@ TAGS = (
     "FloatPixelPaddingValue", "FloatPixelPaddingRangeLimit", "DoubleFloatPixelPaddingValue",
     "DoubleFloatPixelPaddingRangeLimit",
     "RescaleSlope", "RescaleIntercept", "RescaleType",
-    "LossyImageCompression", "Units", "SUVType", "DecayCorrection", "CorrectedImage",
+    "LossyImageCompression", "Units", "SUVType", "DecayCorrection", "CorrectedImage", "DecayFactor",
+    "PatientSize", "PatientSex", "DecayCorrected", "DecayCorrectionDateTime", "AttenuationCorrected",
 )  # fmt: skip
 RADIOPHARMACEUTICAL = (
     "RadiopharmaceuticalStartTime", "RadiopharmaceuticalStartDateTime", "RadionuclideTotalDose", "RadionuclideHalfLife",
 )  # fmt: skip
 LISTS = {"ImageType", "FrameType", "CorrectedImage"}  # always tuples, also with one entry
-GE_CREATOR, GE_COMPONENT = 0x00430010, 0x0043102F  # 0 magnitude, 1 phase, 2 real, 3 imaginary
-PHILIPS_CREATOR, PHILIPS_SUV, PHILIPS_BQML = 0x70530010, 0x70531000, 0x70531009
-PRIVATE_TAGS = (GE_CREATOR, GE_COMPONENT, PHILIPS_CREATOR, PHILIPS_SUV, PHILIPS_BQML)
+# (group, element within the creator's block) -> private creator, VR, the name the rest of the room knows it by
+PRIVATE: dict[tuple[int, int], tuple[str, str, str]] = {
+    (0x0043, 0x2F): ("GEMS_PARM_01", "SS", "GEComponent"),  # 0 magnitude, 1 phase, 2 real, 3 imaginary
+    (0x0009, 0x0D): ("GEMS_PETD_01", "DT", "GEScanDateTime"),
+    (0x0071, 0x22): ("SIEMENS MED PT", "DT", "SiemensDecayDateTime"),
+    (0x7053, 0x00): ("Philips PET Private Group", "DS", "PhilipsSUVFactor"),
+    (0x7053, 0x09): ("Philips PET Private Group", "DS", "PhilipsBqmlFactor"),
+    (0x2005, 0x0E): ("Philips MR Imaging DD 001", "FL", "PhilipsScaleSlope"),
+}
+BLOCKS = range(0x10, 0x18)  # where private creators are looked for; scanners use the very first
+PRIVATE_TAGS = tuple(
+    group << 16 | element for group, offset in PRIVATE for block in BLOCKS for element in (block, block << 8 | offset)
+)
 OVERLAY_BIT = 0x60000102  # above 0: an overlay lies in high bits of the pixels
-GROUPED = ("RadiopharmaceuticalInformationSequence", "ModalityLUTSequence", *FUNCTIONAL_GROUPS)
+GROUPED = ("RadiopharmaceuticalInformationSequence", "ModalityLUTSequence", "RealWorldValueMappingSequence",
+           *FUNCTIONAL_GROUPS)  # fmt: skip
 
 NUMBERS = {"DS", "FD", "FL", "IS", "SL", "SS", "UL", "US"}
 # Guessing these would give wrong voxels: a file in which one is damaged is refused.
@@ -148,28 +162,32 @@ def _as_defined(keyword: str, value: Any) -> bool:
 
 
 def private_values(dataset: Dataset) -> dict[str, Any]:
-    """GE's complex component and Philips' PET factors, where their private creators are."""
-    wanted = ((GE_CREATOR, "GEMS_PARM_01", GE_COMPONENT, "GEComponent"),
-              (PHILIPS_CREATOR, "Philips PET Private Group", PHILIPS_SUV, "PhilipsSUVFactor"),
-              (PHILIPS_CREATOR, "Philips PET Private Group", PHILIPS_BQML, "PhilipsBqmlFactor"))  # fmt: skip
-    values: dict[str, float | None] = {}
-    for creator, name, tag, keyword in wanted:
-        if creator in dataset and tag in dataset and str(dataset[creator].value).strip() == name:
-            try:
-                values[keyword] = float(plain(dataset[tag].value))
-            except (TypeError, ValueError):  # implicit VR: the value stays bytes
-                values[keyword] = _from_bytes(dataset[tag].value)
-    return {keyword: value for keyword, value in values.items() if value is not None}
+    """The vendors' private tags of PRIVATE, in whichever block their creator has: numbers, and DT as text."""
+    values: dict[str, Any] = {}
+    for tag in [tag for tag in dataset.keys() if tag >> 16 & 1 and tag & 0xFFFF > 0xFF]:  # noqa: SIM118
+        group, block, offset = tag >> 16, tag >> 8 & 0xFF, tag & 0xFF
+        creator, kind, keyword = PRIVATE.get((group, offset), ("", "", ""))
+        owner = dataset.get(group << 16 | block)
+        if creator and owner is not None and str(owner.value).strip() == creator:
+            value = _private(dataset[tag].value, kind)
+            if value is not None:
+                values[keyword] = value
+    return values
 
 
-def _from_bytes(value: Any) -> float | None:
-    """A private decimal string, or short, that came without its VR."""
-    if not isinstance(value, bytes):
-        return None
+def _private(value: Any, kind: str) -> float | str | None:
+    """A private value of VR ``kind``; implicit VR leaves those that pydicom does not know as bytes."""
+    if isinstance(value, bytes):
+        number = {"SS": "<i2", "FL": "<f4"}.get(kind)
+        if number is not None and len(value) == np.dtype(number).itemsize:
+            return float(np.frombuffer(value, number)[0])
+        value = value.decode("ascii", "replace").strip("\0 ")
+    if kind == "DT":
+        return str(value or "").strip() or None
     try:
-        return float(value.decode("ascii").strip("\0 "))
-    except ValueError:
-        return float(int.from_bytes(value, "little")) if len(value) == 2 else None
+        return float(plain(value))
+    except (TypeError, ValueError):
+        return None
 
 
 def why_no_image(tags: dict[str, Any], sop_class: str) -> str:
@@ -200,6 +218,13 @@ def read_dicom(path: Path) -> ScanFile:
             dataset = pydicom.dcmread(stream, stop_before_pixels=True, force=True, specific_tags=wanted)
             file.pixels = place_of_pixels(stream, dataset)
         file.tags = tag_values(dataset, TAGS) | private_values(dataset)
+        if dataset.get("ModalityLUTSequence"):
+            lut = tag_values(dataset.ModalityLUTSequence[0], ("ModalityLUTType",))
+            file.tags |= {"ModalityLUTType": "US", "RescaleSlope": 1.0, "RescaleIntercept": 0.0} | lut
+            file.tags["RescaleType"] = file.tags["ModalityLUTType"]
+        elif "RealWorldValueMappingSequence" in dataset:
+            modality = file.tags.get("Modality", "")
+            file.tags |= real_world_values(dataset, modality, "RescaleSlope" in file.tags or modality == "PT")
         if OVERLAY_BIT in dataset:
             file.tags["OverlayBitPosition"] = plain(dataset[OVERLAY_BIT].value) or 0
         drugs = dataset.get("RadiopharmaceuticalInformationSequence") or []
@@ -222,8 +247,6 @@ def _find_frames(file: ScanFile, dataset: Dataset) -> None:
     tags = file.tags
     if not tags.get("SeriesInstanceUID"):
         file.problem, file.failed = "no SeriesInstanceUID", True
-    elif dataset.get("ModalityLUTSequence"):
-        file.problem, file.failed = "values need a Modality LUT Sequence, which is not supported", True
     elif dataset.get("PerFrameFunctionalGroupsSequence"):
         file.frames = enhanced_frames(file, dataset)
         if len(file.frames) != int(tags.get("NumberOfFrames", 1)):

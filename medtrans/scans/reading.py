@@ -15,15 +15,16 @@ from medtrans.errors import InputError
 from medtrans.scans.conversion import Conversion
 from medtrans.scans.frames import Frame
 from medtrans.scans.geometry import acquired_plane, in_stack_order, ras_shape_and_affine
+from medtrans.scans.moments import date_time
 from medtrans.scans.parts import Part
-from medtrans.scans.pixels import AIR_HU, Rescaler, image_name, stored_planes
+from medtrans.scans.pixels import image_name, stored_planes
 from medtrans.scans.placing import place
 from medtrans.scans.regular_grid import RegularGrid
 from medtrans.scans.stacks import Stack, arrange
-from medtrans.scans.suv import date_time, suv_factor
+from medtrans.scans.units import Unit, unit_of
+from medtrans.scans.values import AIR_HU, Rescaler
 from medtrans.scans.volume import Volume
 
-CONVENTION = "DICOM RescaleSlope and RescaleIntercept, per image"
 SCALE = ("MagneticFieldStrength", "RepetitionTime", "EchoTime", "InversionTime", "FlipAngle", "ConvolutionKernel")
 
 
@@ -43,20 +44,21 @@ def read_part(part: Part, conversion: Conversion, series: Sequence[Frame] = ()) 
     placed = place(arrange(part.frames, complete_only=conversion.gaps == "largest-run"), conversion)
     stack, grid = placed.stack, placed.grid
     tags = stack.frames[0][0].tags
-    rescaler = Rescaler(AIR_HU if tags.get("Modality") == "CT" else 0.0)
+    rescaler = Rescaler(AIR_HU if tags.get("Modality") == "CT" else 0.0, conversion.philips_scale)
     shape, affine = ras_shape_and_affine(grid.shape, grid.affine)
     array = np.zeros(shape if len(stack.frames) == 1 else (*shape, len(stack.frames)), np.float32, order="F")
     _fill(array, stack, grid, rescaler)
     metadata = _metadata(part, stack)
+    metadata |= rescaler.recorded(stack.all_frames)
     metadata["warnings"] = [*stack.warnings, *placed.warnings]
-    _set_unit(array, metadata, stack, conversion.pet_unit, series)
+    scale = _to_unit(array, metadata, unit_of(stack.all_frames, series, conversion.pet_unit), rescaler.stored_scale)
     if rescaler.padded:
         metadata["padding"] = {"voxels": rescaler.padded, "replaced_by": rescaler.background}
     _warn_of_values(array, metadata, tags)
     metadata["acquired_plane"] = acquired_plane(grid.affine)
     metadata["geometry"] = placed.description(rescaler.background)
     volume = Volume(array, affine, metadata, stack.frames, grid.affine if grid.holds_planes else None)
-    volume.stored_scale = _stored_scale(stack, metadata)
+    volume.stored_scale = scale
     metadata["spacing_mm"] = [round(value, 6) for value in volume.spacing]
     metadata["shape"] = list(volume.array.shape)
     metadata["orientation"] = "".join(nib.aff2axcodes(affine))
@@ -86,16 +88,6 @@ def _fill(array: np.ndarray, stack: Stack, grid: RegularGrid, rescaler: Rescaler
                 max(highest, rescaler.background) if grid.moved else highest, out=array)  # fmt: skip
 
 
-def _stored_scale(stack: Stack, metadata: dict[str, Any]) -> tuple[float, float] | None:
-    """Slope and intercept from stored integers to the volume's values, where one pair holds for all images."""
-    scales = {frame.rescale for frame in stack.all_frames}
-    if len(scales) > 1:
-        return None
-    slope, intercept = scales.pop()
-    factor = metadata.get("suv", {}).get("factor", 1.0)
-    return slope * factor, intercept * factor
-
-
 def frame_of_reference(tags: dict[str, Any]) -> str:
     """A name for the FrameOfReferenceUID that is not the UID; equal where headers share it, empty where none is."""
     uid = tags.get("FrameOfReferenceUID")
@@ -112,7 +104,7 @@ def _metadata(part: Part, stack: Stack) -> dict[str, Any]:
         "model": str(tags.get("ManufacturerModelName", "")),
         "image_type": list(tags.get("ImageType", ())),
         "unit": "",
-        "rescale": CONVENTION,
+        "rescale": "",
         "frame_of_reference": frame_of_reference(tags),
         "files": len({id(frame.file) for frame in [*stack.all_frames, *stack.copies, *stack.left_out]}),
         "slices": len(stack.frames[0]),
@@ -146,42 +138,15 @@ def _time_step(stack: Stack) -> float | None:
     return round(step, 6) if step > 0 and max(abs(s - step) for s in steps) <= 0.05 * step else None
 
 
-def _set_unit(
-    array: np.ndarray, metadata: dict[str, Any], stack: Stack, pet_unit: str, series: Sequence[Frame]
-) -> None:
-    """Name the unit of the values; bring PET to SUV in place where wanted and possible."""
-    tags = stack.frames[0][0].tags
-    modality = tags.get("Modality")
-    if modality == "CT":
-        kind = tags.get("RescaleType", "HU")
-        metadata["unit"] = "HU" if str(kind).upper().startswith("HU") else str(kind)
-        if "RescaleIntercept" not in tags:
-            metadata["unit"] = ""
-            metadata["warnings"].append("CT without RescaleIntercept: stored values, maybe not HU")
-    elif modality == "PT":
-        units = str(tags.get("Units", ""))
-        kind = str(tags.get("SUVType", "BW"))
-        metadata["unit"] = {"BQML": "Bq/ml", "GML": "SUV" if kind == "BW" else f"SUV by {kind}"}.get(units, units)
-        if pet_unit == "suv":
-            _to_suv(array, metadata, stack, series)
-        elif units != "BQML":
-            metadata["warnings"].append(f"values are in {units or 'an unknown unit'}, Bq/ml was asked for")
-
-
-def _to_suv(array: np.ndarray, metadata: dict[str, Any], stack: Stack, series: Sequence[Frame]) -> None:
-    try:
-        suv = suv_factor(stack.all_frames, series)
-    except InputError as error:
-        metadata["warnings"].append(f"{error.problem}; values stay in {metadata['unit'] or 'an unknown unit'}")
-        return
-    array *= np.float32(suv.factor)
-    metadata["suv"] = {
-        "factor": suv.factor,
-        "from_unit": metadata["unit"],
-        "decay_seconds": suv.decay_seconds,
-        "tags": list(suv.tags),
-    }
-    metadata["unit"] = "SUV"
+def _to_unit(
+    array: np.ndarray, metadata: dict[str, Any], unit: Unit, scale: tuple[float, float] | None
+) -> tuple[float, float] | None:
+    """Bring values to their unit in place, name it, and return slope and intercept of the stored integers in it."""
+    if unit.factor != 1:
+        array *= np.float32(unit.factor)
+    metadata |= {"unit": unit.name, **unit.sidecar}
+    metadata["warnings"] += unit.warnings
+    return scale and (scale[0] * unit.factor, scale[1] * unit.factor)
 
 
 def _warn_of_values(array: np.ndarray, metadata: dict[str, Any], tags: dict[str, Any]) -> None:

@@ -33,7 +33,7 @@ def real_world_values(item: Dataset, modality: str, rescaled: bool) -> dict[str,
     Args:
         item: an image, or a functional group.
         modality: of the image.
-        rescaled: whether a rescale slope is known.
+        rescaled: whether a rescale slope is known that comes first.
     """
     from medtrans.scans.headers import plain
 

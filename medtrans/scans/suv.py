@@ -1,170 +1,149 @@
-"""The factor from stored PET units to body-weight SUV, by the tags; or the reason why there is none."""
+"""The factor from stored PET units to SUV, by the tags; or the reason why there is none."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
 from typing import Any
 
-from medtrans.errors import InputError
+from medtrans.scans.bodysize import normaliser
+from medtrans.scans.decay import decay_from_injection
 from medtrans.scans.frames import Frame
+from medtrans.scans.tagchecks import no_suv, positive
 
-DATE_TIME = re.compile(r"(?P<minute>\d{12})(?:(?P<second>\d{2})(?:\.(?P<fraction>\d{1,6}))?)?(?:[+-]\d{4})?")
-MOST_HALF_LIVES = 8.0  # later than this after injection the times are wrong, not the patience
+# pet_unit -> what is divided by, as SUVType has it
+NORMALISED_BY = {"suv": "BW", "suvlbm": "LBMJANMA", "suvbsa": "BSA"}
+SERIES_TAGS = ("Units", "DecayCorrection", "DecayCorrected", "DecayCorrectionDateTime", "SUVType", "CorrectedImage",
+               "Radiopharmaceutical", "PatientWeight", "PatientSize", "PatientSex")  # fmt: skip
+ENHANCED_PET = "1.2.840.10008.5.1.4.1.1.130"
+SMALLEST_DOSE, MBQ_BELOW = 1e5, 1e4  # Bq given to a patient; numbers below the second are in MBq, if they may be
 
 
 @dataclass(frozen=True)
 class SUV:
-    """SUVbw = value * ``factor``.
+    """SUV = value * ``factor``.
 
     Attributes:
-        factor: (g/ml) per unit of the stored values.
+        factor: g/ml (cm²/ml for body surface) per unit of the stored values.
+        normalised_by: ``BW``, ``LBMJANMA`` or ``BSA``, see :func:`medtrans.scans.bodysize.normaliser`.
         decay_seconds: from injection to the time the values are corrected to; None where decay plays no part.
         tags: DICOM keywords the factor comes from (their values are patient data and stay out).
+        warnings: where tags contradict one another without ruling SUV out.
     """
 
     factor: float
+    normalised_by: str
     decay_seconds: float | None
     tags: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
-def suv_factor(frames: Sequence[Frame], series: Sequence[Frame] = ()) -> SUV:
-    """SUVbw factor of a PET series.
+def suv_factor(frames: Sequence[Frame], series: Sequence[Frame] = (), pet_unit: str = "suv") -> SUV:
+    """SUV factor of a PET series.
 
-    Units GML: 1. CNTS: Philips' private SUV factor, or its Bq/ml factor and then as BQML. BQML: weight in g over the
-    dose left at the time the scanner corrected the decay to. DecayCorrection START corrects to the series time, or to
-    the earliest acquisition if that is before it; ADMIN to the injection; NONE cannot be used.
+    Units GML and CM2ML: SUV already, brought to the normalisation wanted. CNTS: Philips' private SUV factor, or its
+    Bq/ml factor and then as BQML. BQML: weight in g (lean body mass, surface in cm²) over the dose left at the time
+    the scanner corrected the decay to. DecayCorrection START: see :func:`medtrans.scans.decay.decay_from_injection`;
+    ADMIN corrects to the injection; NONE cannot be used.
 
     Args:
         frames: the frames of the volume.
         series: all frames of its SeriesInstanceUID, where the volume is only a part of it.
+        pet_unit: ``suv``, ``suvlbm`` or ``suvbsa``.
 
     Raises:
         InputError: a tag is missing, contradictory or implausible; the message names it.
     """
-    tags = frames[0].tags
-    for name in ("Units", "DecayCorrection", "SUVType", "CorrectedImage", "Radiopharmaceutical", "PatientWeight"):
+    tags, wanted = frames[0].tags, NORMALISED_BY[pet_unit]
+    for name in SERIES_TAGS:
         if any(frame.tags.get(name) != tags.get(name) for frame in frames):
-            raise _no_suv(f"{name} differs between its images")
+            raise no_suv(f"{name} differs between its images")
     units = tags.get("Units")
-    if units == "GML":
-        if tags.get("SUVType", "BW") != "BW":
-            raise _no_suv(f"its values are SUV normalised by {tags['SUVType']}, not by body weight")
-        return SUV(1.0, None, ("Units",))
+    if units in ("GML", "CM2ML"):
+        return _renormalised(SUV(1.0, _stored_kind(tags), None, ("Units",)), wanted, tags)
     corrected = tags.get("CorrectedImage")
     if corrected is not None and not {"ATTN", "DECY"} <= set(corrected):
-        raise _no_suv(f"CorrectedImage is {'/'.join(map(str, corrected))}: attenuation or decay is missing")
+        raise no_suv(f"CorrectedImage is {'/'.join(map(str, corrected))}: attenuation or decay is missing")
+    if tags.get("AttenuationCorrected", "YES") != "YES":
+        raise no_suv("AttenuationCorrected is NO")
     if units == "CNTS":
-        return _from_counts(frames, series or frames)
+        return _from_counts(frames, series or frames, wanted)
     if units != "BQML":
-        raise _no_suv(f"Units is {units or 'missing'}")
-    return _from_becquerel(series or frames)
+        raise no_suv(f"Units is {units or 'missing'}")
+    return _from_becquerel(series or frames, wanted)
 
 
-def _from_counts(frames: Sequence[Frame], series: Sequence[Frame]) -> SUV:
-    suv, bqml = ({frame.tags.get(name) for frame in frames} for name in ("PhilipsSUVFactor", "PhilipsBqmlFactor"))
-    if len(suv) == 1 and (factor := next(iter(suv))):
-        return SUV(float(factor), None, ("Units", "(7053,1000)"))
-    if len(bqml) == 1 and (factor := next(iter(bqml))):
-        further = _from_becquerel(series)
-        return SUV(factor * further.factor, further.decay_seconds, ("(7053,1009)", *further.tags))
-    raise _no_suv("Units is CNTS without Philips' private factor")
+def _stored_kind(tags: dict[str, Any]) -> str:
+    """What SUV values in the file are normalised by; LBM alone may be one of two formulas of James."""
+    kind = str(tags.get("SUVType", "BW" if tags["Units"] == "GML" else "BSA"))
+    if kind not in (("BSA",) if tags["Units"] == "CM2ML" else ("BW", "LBMJANMA", "LBMJAMES128", "IBW")):
+        raise no_suv(f"its values are SUV normalised by {kind} (SUVType), in {tags['Units']}")
+    return kind
 
 
-def _from_becquerel(frames: Sequence[Frame]) -> SUV:
+def _renormalised(suv: SUV, wanted: str, tags: dict[str, Any]) -> SUV:
+    """SUV by another measure of the body; as it is when it is by that one already."""
+    if suv.normalised_by == wanted:
+        return suv
+    (has, known), (needs, more) = normaliser(suv.normalised_by, tags), normaliser(wanted, tags)
+    used = tuple(dict.fromkeys((*suv.tags, "SUVType", *known, *more)))
+    return replace(suv, factor=suv.factor * needs / has, normalised_by=wanted, tags=used)
+
+
+def bqml_factor(frames: Sequence[Frame]) -> float | None:
+    """Philips' private factor from counts to Bq/ml, None where there is none or not the same in all images."""
+    return _one(frames, "PhilipsBqmlFactor")
+
+
+def _one(frames: Sequence[Frame], keyword: str) -> float | None:
+    values = {frame.tags.get(keyword) for frame in frames}
+    return (values.pop() or None) if len(values) == 1 else None
+
+
+def _from_counts(frames: Sequence[Frame], series: Sequence[Frame], wanted: str) -> SUV:
+    factor, to_bqml = _one(frames, "PhilipsSUVFactor"), bqml_factor(frames)
+    if factor is not None and factor > 0:
+        by_weight = SUV(float(factor), "BW", None, ("Units", "(7053,1000)"))
+        return _renormalised(by_weight, wanted, frames[0].tags)
+    if to_bqml is not None and to_bqml > 0:
+        further = _from_becquerel(series, wanted)
+        return replace(further, factor=to_bqml * further.factor, tags=("(7053,1009)", *further.tags))
+    raise no_suv("Units is CNTS without Philips' private factors (7053,1000) and (7053,1009)")
+
+
+def _from_becquerel(frames: Sequence[Frame], wanted: str) -> SUV:
     tags = frames[0].tags
-    weight = _positive(tags, "PatientWeight", 700)
+    size, measures = normaliser(wanted, tags)
     drug = _radiopharmaceutical(tags)
-    dose = _positive(drug, "RadionuclideTotalDose")
-    if dose < 1e5:
-        raise _no_suv(f"RadionuclideTotalDose of {dose:g} Bq is implausible (given in MBq?)")
-    used = ["Units", "DecayCorrection", "PatientWeight", "RadionuclideTotalDose"]
-    decay = tags.get("DecayCorrection")
-    if decay == "ADMIN":
-        return SUV(1000 * weight / dose, 0.0, tuple(used))
-    if decay != "START":
-        raise _no_suv(f"DecayCorrection is {decay or 'missing'}")
-    half_life = _positive(drug, "RadionuclideHalfLife")
-    seconds, times = _seconds_since_injection(frames, drug)
-    if not 0 <= seconds <= MOST_HALF_LIVES * half_life:
-        raise _no_suv(f"injection and scan are {seconds / 3600:.2f} h apart, which cannot be")
-    return SUV(1000 * weight / (dose * 2 ** (-seconds / half_life)), seconds, (*used, "RadionuclideHalfLife", *times))
+    dose = _dose(drug, str(tags.get("SOPClassUID", "")))
+    state, name = tags.get("DecayCorrection"), "DecayCorrection"
+    if state is None and "DecayCorrected" in tags:  # enhanced PET says it in other words
+        state, name = {"YES": "START"}.get(tags["DecayCorrected"], tags["DecayCorrected"]), "DecayCorrected"
+        if state == "START" and "DecayCorrectionDateTime" not in tags:
+            raise no_suv("DecayCorrectionDateTime is missing")
+    used = ("Units", name, *measures, "RadionuclideTotalDose")
+    if state == "ADMIN":
+        return SUV(size / dose, wanted, 0.0, used)
+    if state != "START":
+        raise no_suv(f"{name} is {state or 'missing'}")
+    half_life = positive(drug, "RadionuclideHalfLife")
+    decay = decay_from_injection(frames, drug, half_life)
+    left = dose * 2 ** (-decay.seconds / half_life)
+    return SUV(size / left, wanted, decay.seconds, (*used, "RadionuclideHalfLife", *decay.tags), decay.warnings)
 
 
-def _seconds_since_injection(frames: Sequence[Frame], drug: dict[str, Any]) -> tuple[float, tuple[str, ...]]:
-    """Seconds from injection to the reference time of DecayCorrection START, and the tags that told them."""
-    series = _moment(frames[0].tags, "SeriesDate", "SeriesTime")
-    scans = [_acquired(frame.tags) for frame in frames]
-    first = min((scan for scan in scans if scan is not None), default=None)
-    if series is not None and (first is None or series <= first):
-        reference, name = series, "SeriesTime"
-    elif first is not None and None not in scans:
-        reference, name = first, "AcquisitionTime"
-    else:
-        raise _no_suv("SeriesTime and AcquisitionTime are missing or unusable")
-    clock = drug.get("RadiopharmaceuticalStartTime")
-    injection = date_time(f"{reference:%Y%m%d}{clock}") if isinstance(clock, str) else None
-    full = date_time(drug.get("RadiopharmaceuticalStartDateTime"))
-    if full is not None:
-        _refuse_two_clocks(full, injection, drug, frames[0].tags)
-        return (reference - full).total_seconds(), (name, "RadiopharmaceuticalStartDateTime")
-    if injection is None:
-        raise _no_suv("RadiopharmaceuticalStartTime is missing")
-    if injection > reference:  # over midnight
-        injection -= timedelta(days=1)
-    return (reference - injection).total_seconds(), (name, "RadiopharmaceuticalStartTime")
-
-
-def _refuse_two_clocks(full: datetime, clock: datetime | None, drug: dict[str, Any], tags: dict[str, Any]) -> None:
-    """Injection date-time and time must agree; without a time, an offset from UTC must be the scanner's."""
-    if clock is not None:
-        apart = abs((full - clock).total_seconds()) % 86400
-        if min(apart, 86400 - apart) > 60:
-            raise _no_suv("RadiopharmaceuticalStartDateTime and RadiopharmaceuticalStartTime disagree")
-        return
-    offset = re.search(r"[+-]\d{4}$", str(drug["RadiopharmaceuticalStartDateTime"]))
-    if offset is not None and offset.group() != str(tags.get("TimezoneOffsetFromUTC", "")):
-        raise _no_suv("RadiopharmaceuticalStartDateTime is in another time zone than the scan")
-
-
-def _acquired(tags: dict[str, Any]) -> datetime | None:
-    whole = date_time(tags.get("AcquisitionDateTime"))
-    return whole if whole is not None else _moment(tags, "AcquisitionDate", "AcquisitionTime")
-
-
-def _moment(tags: dict[str, Any], date: str, time: str) -> datetime | None:
-    day = tags.get(date) or tags.get("SeriesDate") or tags.get("StudyDate")
-    return date_time(f"{day}{tags[time]}") if day and tags.get(time) else None
-
-
-def date_time(text: Any) -> datetime | None:
-    """A DICOM DT, or DA and TM together, as written on the scanner's clock; None unless day and minute are there."""
-    match = DATE_TIME.fullmatch(str(text or "").strip())
-    if match is None:
-        return None
-    try:
-        moment = datetime.strptime(match["minute"], "%Y%m%d%H%M")
-    except ValueError:
-        return None
-    fraction = (match["fraction"] or "").ljust(6, "0")
-    return moment + timedelta(seconds=min(int(match["second"] or 0), 59), microseconds=int(fraction))
+def _dose(drug: dict[str, Any], sop_class: str) -> float:
+    """Bq. Enhanced PET has it in MBq (PS3.3 C.8.22.4); a classic image that does may as well mean mCi: refused."""
+    dose = positive(drug, "RadionuclideTotalDose")
+    if sop_class == ENHANCED_PET and dose < MBQ_BELOW:
+        return 1e6 * dose
+    if dose < SMALLEST_DOSE:
+        raise no_suv(f"RadionuclideTotalDose of {dose:g} Bq is implausible (given in MBq or mCi?)")
+    return dose
 
 
 def _radiopharmaceutical(tags: dict[str, Any]) -> dict[str, Any]:
     drugs: tuple[dict[str, Any], ...] = tags.get("Radiopharmaceutical", ())
     if len(drugs) != 1:
-        raise _no_suv(f"RadiopharmaceuticalInformationSequence has {len(drugs)} items")
+        raise no_suv(f"RadiopharmaceuticalInformationSequence has {len(drugs)} items")
     return drugs[0]
-
-
-def _positive(tags: dict[str, Any], name: str, most: float = float("inf")) -> float:
-    value = tags.get(name)
-    if not isinstance(value, (int, float)) or not 0 < value < most:
-        raise _no_suv(f"{name} is missing or implausible")
-    return float(value)
-
-
-def _no_suv(problem: str) -> InputError:
-    return InputError("series", f"SUV cannot be computed: {problem}", "Values are kept in their own unit")

@@ -85,7 +85,7 @@ def _made(folder):
 
 
 def test_padding_of_a_signed_image_given_as_unsigned_is_understood(make_series):
-    from medtrans.scans.pixels import padding_range
+    from medtrans.scans.bits import padding_range
 
     assert padding_range({"PixelPaddingValue": 63536, "BitsAllocated": 16}, np.dtype(np.int16)) == (-2000, -2000)
     assert padding_range({"PixelPaddingValue": -1, "BitsAllocated": 16}, np.dtype(np.uint16)) == (65535, 65535)

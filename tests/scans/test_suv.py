@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset
+from pydicom.uid import ImplicitVRLittleEndian
 
 from medtrans.scans import Conversion, read_series
 
@@ -41,6 +42,11 @@ def refused_because(series):
     assert "suv" not in volume.metadata
     assert volume.array.max() == series.pixels.max() * 2
     return volume.metadata["warnings"][0]
+
+
+def volume_of(series, pet_unit="suv"):
+    [volume] = read_series(series.folder, Conversion(pet_unit=pet_unit))
+    return volume
 
 
 def expected(seconds, dose=DOSE):
@@ -91,6 +97,142 @@ def test_gml_by_lean_mass_is_not_body_weight_suv(make_series):
     assert read_series(series.folder)[0].metadata["unit"] == "SUV by LBM"
 
 
+PERSON = {"PatientSize": "1.85", "PatientSex": "M", "PatientWeight": "75"}
+
+
+@pytest.mark.parametrize(
+    ("pet_unit", "unit", "grams", "named"),
+    [  # 100 Bq give these in the tests of cornerstonejs/calculate-suv
+        ("suv", "SUV", 750, "body weight"),
+        ("suvlbm", "SUVlbm", 609.1533588651974, "lean body mass (Janmahasatian 2005)"),
+        ("suvbsa", "SUVbsa", 198.13758427117767, "body surface area (Du Bois 1916), cm2/ml"),
+    ],
+)
+def test_published_worked_example_in_each_normalisation(make_series, pet_unit, unit, grams, named):
+    series = pet(make_series, DecayCorrection="ADMIN", **PERSON)
+    volume = volume_of(series, pet_unit)
+    factor = grams * 100 / DOSE
+    assert volume.metadata["unit"] == unit
+    assert volume.metadata["suv"]["factor"] == pytest.approx(factor, rel=1e-12)
+    assert volume.metadata["suv"]["normalised_by"] == named
+    np.testing.assert_allclose(volume.array.max(), series.pixels.max() * 2 * factor, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("missing", "pet_unit"), [("PatientSex", "suvlbm"), ("PatientSize", "suvlbm"),
+                                                   ("PatientSize", "suvbsa"), ("PatientWeight", "suvbsa")])  # fmt: skip
+def test_a_measure_of_the_body_that_is_missing_is_named(make_series, missing, pet_unit):
+    volume = volume_of(pet(make_series, **(PERSON | {missing: None})), pet_unit)
+    assert volume.metadata["unit"] == "Bq/ml"
+    assert f"SUV cannot be computed: {missing} is missing" in volume.metadata["warnings"][0]
+
+
+@pytest.mark.parametrize(
+    ("units", "kind", "grams"),
+    [
+        ("GML", "LBMJANMA", 60915.33588651974),
+        ("GML", "LBMJAMES128", 1000 * (1.10 * 75 - 128 * (75 / 185) ** 2)),
+        ("GML", "IBW", 1000 * (48 + 1.06 * (185 - 152))),
+        ("CM2ML", "BSA", 19813.758427117767),
+    ],
+)
+def test_suv_of_another_kind_is_brought_to_body_weight(make_series, units, kind, grams):
+    series = pet(make_series, Units=units, SUVType=kind, **PERSON)
+    assert factor_of(series) == pytest.approx(75000 / grams, rel=1e-9)
+    same = {"LBMJANMA": "suvlbm", "BSA": "suvbsa"}.get(kind)
+    if same:
+        assert volume_of(series, same).metadata["suv"]["factor"] == 1
+
+
+def test_admin_phantom_of_horos_issue_653_reads_one(make_series):
+    # a uniform F-18 phantom whose activity is corrected to the injection: SUV 1.00, 2.096 with decay counted twice
+    phantom = np.full((3, 4, 4), 10000, np.uint16)
+    dose = 10000 * 70000.0
+    drug = {"RadionuclideTotalDose": str(dose), "RadiopharmaceuticalStartTime": "090000"}
+    series = pet(make_series, drug, pixels=phantom, DecayCorrection="ADMIN", RescaleSlope="1")
+    np.testing.assert_allclose(volume_of(series).array, 1.0, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("group", "creator", "element"), [
+    (0x0071, "SIEMENS MED PT", 0x22), (0x0009, "GEMS_PETD_01", 0x0D),
+])  # fmt: skip
+def test_private_reference_of_decay_in_any_block(make_series, group, creator, element):
+    series = pet(make_series, SeriesTime="180000")
+    for k in range(5):
+        dataset = series.dataset(k)
+        dataset.private_block(group, "SOMEBODY ELSE", create=True).add_new(element, "DT", "19990101000000")
+        dataset.private_block(group, creator, create=True).add_new(element, "DT", "20200102103000.00")
+        dataset.save_as(series.folder / f"slice{k}", enforce_file_format=True)
+    assert factor_of(series) == pytest.approx(expected(1800), rel=1e-9)
+
+
+def test_private_reference_written_with_implicit_vr(make_series):
+    series = pet(make_series, SeriesTime="180000")
+    for k in range(5):
+        dataset = series.dataset(k)
+        dataset.private_block(0x0071, "SIEMENS MED PT", create=True).add_new(0x22, "DT", "20200102103000.00")
+        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+        dataset.save_as(series.folder / f"slice{k}", enforce_file_format=True)
+    assert factor_of(series) == pytest.approx(expected(1800), rel=1e-9)
+
+
+def test_slopes_of_each_slice_and_the_suv_factor_come_together(make_series):
+    series = pet(make_series)
+    slopes = [0.5, 1.25, 7.0, 0.001, 3.0]
+    for k, slope in enumerate(slopes):
+        series.write(k, RescaleSlope=str(slope))
+    factor = expected(3600)
+    truth = series.pixels.astype(np.float64) * np.array(slopes)[:, None, None] * factor
+    [volume] = read_series(series.folder)
+    np.testing.assert_allclose(np.sort(volume.array, None), np.sort(truth, None), rtol=1e-6)
+    assert volume.stored_scale is None
+
+
+def test_counts_become_activity_by_philips_factor_when_that_is_asked_for_or_all_there_is(make_series):
+    series = pet(make_series, Units="CNTS", PatientWeight=None)
+    for k in range(5):
+        dataset = series.dataset(k)
+        block = dataset.private_block(0x7053, "Philips PET Private Group", create=True)
+        block.add_new(0x09, "DS", "3.5")
+        dataset.save_as(series.folder / f"slice{k}", enforce_file_format=True)
+    for pet_unit in ("bqml", "suv"):
+        volume = volume_of(series, pet_unit)
+        assert volume.metadata["unit"] == "Bq/ml"
+        assert volume.array.max() == pytest.approx(series.pixels.max() * 2 * 3.5)
+    assert "PatientWeight is missing; values stay in Bq/ml" in volume.metadata["warnings"][0]
+
+
+def test_philips_suv_factor_by_lean_body_mass(make_series):
+    series = pet(make_series, Units="CNTS", **PERSON)
+    for k in range(5):
+        dataset = series.dataset(k)
+        dataset.private_block(0x7053, "Philips PET Private Group", create=True).add_new(0x00, "DS", "0.00125")
+        dataset.save_as(series.folder / f"slice{k}", enforce_file_format=True)
+    factor = volume_of(series, "suvlbm").metadata["suv"]["factor"]
+    assert factor == pytest.approx(0.00125 * 60915.33588651974 / 75000, rel=1e-9)
+
+
+def test_two_doses_are_refused(make_series):
+    series = pet(make_series)
+    for k in range(5):
+        dataset = series.dataset(k)
+        dataset.RadiopharmaceuticalInformationSequence = [*dataset.RadiopharmaceuticalInformationSequence] * 2
+        dataset.save_as(series.folder / f"slice{k}", enforce_file_format=True)
+    assert "RadiopharmaceuticalInformationSequence has 2 items" in refused_because(series)
+
+
+def test_dynamic_series_has_one_factor_for_all_time_points(make_series):
+    series = pet(make_series)
+    for t, start in enumerate(["110000", "110500", "112000"]):
+        for k in range(5):
+            series.write(k, f"{t}-{k}", AcquisitionTime=start, FrameReferenceTime=str(60000 * t + 1),
+                         InstanceNumber=5 * t + k + 1)  # fmt: skip
+    for k in range(5):
+        (series.folder / f"slice{k}").unlink()
+    [volume] = read_series(series.folder)
+    assert volume.array.shape[3] == 3
+    assert volume.metadata["suv"]["factor"] == pytest.approx(expected(3600), rel=1e-9)
+
+
 def test_philips_counts_use_the_private_factor(make_series):
     series = pet(make_series, Units="CNTS")
     for k in range(5):
@@ -132,7 +274,7 @@ def test_philips_counts_with_only_the_activity_factor(make_series):
         (
             {},
             {"RadiopharmaceuticalStartTime": None, "RadiopharmaceuticalStartDateTime": "20200102090000+0000"},
-            "another time zone",
+            "TimezoneOffsetFromUTC",
         ),
         ({"SeriesTime": None, "AcquisitionTime": None}, {}, "SeriesTime and AcquisitionTime"),
     ],

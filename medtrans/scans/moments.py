@@ -1,0 +1,55 @@
+"""Dates and times of DICOM as moments on the scanner's clock."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+from typing import Any
+
+DATE_TIME = re.compile(r"(?P<minute>\d{12})(?:(?P<second>\d{2})(?:\.(?P<fraction>\d{1,6}))?)?(?:[+-]\d{4})?")
+OFFSET = re.compile(r"(?P<sign>[+-])(?P<hours>\d{2})(?P<minutes>\d{2})$")
+
+
+def date_time(text: Any) -> datetime | None:
+    """A DICOM DT, or DA and TM together, as written on the scanner's clock; None unless day and minute are there."""
+    match = DATE_TIME.fullmatch(str(text or "").strip())
+    if match is None:
+        return None
+    try:
+        moment = datetime.strptime(match["minute"], "%Y%m%d%H%M")
+    except ValueError:
+        return None
+    fraction = (match["fraction"] or "").ljust(6, "0")
+    return moment + timedelta(seconds=min(int(match["second"] or 0), 59), microseconds=int(fraction))
+
+
+def on_scanner_clock(text: Any, tags: dict[str, Any]) -> tuple[datetime | None, bool]:
+    """A DT brought to the time zone of TimezoneOffsetFromUTC, and whether that could be done.
+
+    A DT without an offset is on the scanner's clock; one with an offset needs the scanner's own.
+    """
+    moment, own = date_time(text), _offset(text)
+    if moment is None or own is None:
+        return moment, True
+    scanner = _offset(tags.get("TimezoneOffsetFromUTC"))
+    return (moment, False) if scanner is None else (moment - own + scanner, True)
+
+
+def _offset(text: Any) -> timedelta | None:
+    match = OFFSET.search(str(text or "").strip())
+    if match is None:
+        return None
+    size = timedelta(hours=int(match["hours"]), minutes=int(match["minutes"]))
+    return -size if match["sign"] == "-" else size
+
+
+def acquired(tags: dict[str, Any]) -> datetime | None:
+    """When the acquisition of an image began."""
+    whole, _ = on_scanner_clock(tags.get("AcquisitionDateTime"), tags)
+    return whole if whole is not None else of_series(tags, "AcquisitionDate", "AcquisitionTime")
+
+
+def of_series(tags: dict[str, Any], date: str = "SeriesDate", time: str = "SeriesTime") -> datetime | None:
+    """A DA and a TM together, on the day of the series or study where the DA is missing."""
+    day = tags.get(date) or tags.get("SeriesDate") or tags.get("StudyDate")
+    return date_time(f"{day}{tags[time]}") if day and tags.get(time) else None

@@ -66,7 +66,7 @@ NUMBERS = {"DS", "FD", "FL", "IS", "SL", "SS", "UL", "US"}
 # Guessing these would give wrong voxels: a file in which one is damaged is refused.
 DECISIVE = {
     "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated", "PixelRepresentation", "RescaleSlope",
-    "RescaleIntercept", "PixelPaddingValue", "PixelPaddingRangeLimit",
+    "RescaleIntercept", "PixelPaddingValue", "PixelPaddingRangeLimit", "BitsStored", "HighBit",
 }  # fmt: skip
 
 MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"

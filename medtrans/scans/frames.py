@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +12,16 @@ import numpy as np
 if TYPE_CHECKING:
     from medtrans.scans.headers import ScanFile
 
-# What must agree within one volume, besides matrix, orientation and pixel spacing.
-KIND = ("Modality", "ImageType", "EchoTime", "EchoNumbers", "ComplexImageComponent", "GEComponent", "StackID",
-        "FrameOfReferenceUID", "Units")  # fmt: skip
-# What splits images that share their positions, when it splits them evenly.
-CONTRAST = ("InversionTime", "FlipAngle", "RepetitionTime", "ConvolutionKernel", "FilterType", "SeriesDescription",
-            "ProtocolName")  # fmt: skip
+# What must agree within one volume, besides matrix, orientation, pixel spacing and the meaning of ImageType.
+KIND = ("Modality", "ComplexImageComponent", "GEComponent", "StackID", "FrameOfReferenceUID", "Units", "RescaleType")
+# Words of ImageType that say what the values mean; others (NORM, DIS2D, ...) may change from slice to slice.
+MEANING = re.compile(
+    r"[MPRI](_(FFE|SE|IR|TSE|B0|B1|PCA|EPI|MIXED))?|MAGNITUDE|PHASE( MAP)?|REAL|IMAGINARY|VELOCITY( MAP)?|"
+    r"W|F|IP|OP|WATER|FAT|(IN|OUT|OPP)[_ -]?PHASE|OPPOSED[_ -]?PHASE|FAT_?FRACTION|"
+    r"E?ADC(_.*)?|TRACEW?|FA|DIFFUSION|TENSOR.*|EXP|[TR][12]\*?([_ ](MAP|STAR))?.*|[BC]BF|[BC]BV|MTT|TTP|TMAX|PBP|"
+    r"MIP|MINIP|MPR|PROJECTION IMAGE|MEAN|SUB(TRACTION)?|DIXON.*|LOCALIZER|SCOUT|.*KEV|.*KV|VNC|IODINE.*|Z_?EFF.*",
+)
+SAME_MEANING = {"MAGNITUDE": "M", "PHASE": "P", "REAL": "R", "IMAGINARY": "I"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,8 +75,16 @@ class Frame:
     @property
     def kind(self) -> tuple[Any, ...]:
         """What must be equal in one volume."""
-        values = [self.tags.get(name) for name in KIND]
-        return tuple(round(value, 2) if isinstance(value, float) else value for value in values)
+        values = {name: self.tags.get(name) for name in KIND}
+        if values["RescaleType"] == "US":  # unspecified
+            values["RescaleType"] = None
+        return (self.meaning, *(str(value) if value is not None else "" for value in values.values()))
+
+    @property
+    def meaning(self) -> tuple[str, ...]:
+        """The words of ImageType that say what the values mean: magnitude or phase, water or fat, ADC, ..."""
+        words = [str(word).upper().strip() for word in self.tags.get("ImageType", ())[2:]]
+        return tuple(sorted({SAME_MEANING.get(word, word) for word in words if MEANING.fullmatch(word)}))
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -13,8 +13,10 @@ import numpy as np
 import pydicom
 from pydicom.datadict import dictionary_VM, dictionary_VR
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 from pydicom.uid import UID
 
+from medtrans.scans.diffusion import DIFFUSION, public_diffusion
 from medtrans.scans.enhanced import FUNCTIONAL_GROUPS, enhanced_frames
 from medtrans.scans.frames import Frame
 from medtrans.scans.mosaic import is_mosaic, mosaic_frames
@@ -33,6 +35,7 @@ TAGS = (
     "GantryDetectorTilt", "PatientPosition",
     "EchoTime", "EchoNumbers", "RepetitionTime", "InversionTime", "FlipAngle", "MagneticFieldStrength",
     "ComplexImageComponent", "DiffusionBValue", "DiffusionGradientOrientation", "ConvolutionKernel", "FilterType",
+    "KVP", "MonoenergeticEnergyEquivalent", "ContrastBolusAgent",
     "SamplesPerPixel", "PhotometricInterpretation", "Rows", "Columns", "NumberOfFrames", "BitsAllocated", "BitsStored",
     "HighBit", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit",
     "FloatPixelPaddingValue", "FloatPixelPaddingRangeLimit", "DoubleFloatPixelPaddingValue",
@@ -53,6 +56,7 @@ PRIVATE: dict[tuple[int, int], tuple[str, str, str]] = {
     (0x7053, 0x00): ("Philips PET Private Group", "DS", "PhilipsSUVFactor"),
     (0x7053, 0x09): ("Philips PET Private Group", "DS", "PhilipsBqmlFactor"),
     (0x2005, 0x0E): ("Philips MR Imaging DD 001", "FL", "PhilipsScaleSlope"),
+    **DIFFUSION,
 }
 BLOCKS = range(0x10, 0x18)  # where private creators are looked for; scanners use the very first
 PRIVATE_TAGS = tuple(
@@ -162,7 +166,10 @@ def _as_defined(keyword: str, value: Any) -> bool:
 
 
 def private_values(dataset: Dataset) -> dict[str, Any]:
-    """The vendors' private tags of PRIVATE, in whichever block their creator has: numbers, and DT as text."""
+    """The vendors' private tags of PRIVATE, in whichever block their creator has: numbers, and DT as text.
+
+    Diffusion weightings take the names of the standard's tags.
+    """
     values: dict[str, Any] = {}
     for tag in [tag for tag in dataset.keys() if tag >> 16 & 1 and tag & 0xFFFF > 0xFF]:  # noqa: SIM118
         group, block, offset = tag >> 16, tag >> 8 & 0xFF, tag & 0xFF
@@ -172,11 +179,16 @@ def private_values(dataset: Dataset) -> dict[str, Any]:
             value = _private(dataset[tag].value, kind)
             if value is not None:
                 values[keyword] = value
-    return values
+    return public_diffusion(values)
 
 
-def _private(value: Any, kind: str) -> float | str | None:
+def _private(value: Any, kind: str) -> float | str | tuple[float, ...] | None:
     """A private value of VR ``kind``; implicit VR leaves those that pydicom does not know as bytes."""
+    if isinstance(value, MultiValue):
+        try:
+            return tuple(map(float, value))
+        except (TypeError, ValueError):
+            return None
     if isinstance(value, bytes):
         number = {"SS": "<i2", "FL": "<f4"}.get(kind)
         if number is not None and len(value) == np.dtype(number).itemsize:
@@ -217,7 +229,7 @@ def read_dicom(path: Path) -> ScanFile:
         with path.open("rb") as stream:
             dataset = pydicom.dcmread(stream, stop_before_pixels=True, force=True, specific_tags=wanted)
             file.pixels = place_of_pixels(stream, dataset)
-        file.tags = tag_values(dataset, TAGS) | private_values(dataset)
+        file.tags = private_values(dataset) | tag_values(dataset, TAGS)
         if dataset.get("ModalityLUTSequence"):
             lut = tag_values(dataset.ModalityLUTSequence[0], ("ModalityLUTType",))
             file.tags |= {"ModalityLUTType": "US", "RescaleSlope": 1.0, "RescaleIntercept": 0.0} | lut

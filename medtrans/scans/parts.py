@@ -10,17 +10,14 @@ from typing import Any
 import numpy as np
 
 from medtrans.errors import InputError
-from medtrans.scans.frames import CONTRAST, Frame
-from medtrans.scans.stacks import planes
+from medtrans.scans.frames import Frame
+from medtrans.scans.localizers import NotAVolume, mark_localizers
+from medtrans.scans.separating import CONTRAST, separate
 
+__all__ = ["NotAVolume", "Part", "split_series"]
 SAME_DIRECTION = 1e-3  # largest difference of direction cosines, and of pixel spacing in mm, in one volume
-LOCALIZER_PLANES = 16  # planes in several directions, at most this many each, are for planning
-BALANCED = 3  # ... when no direction has more than this many times the planes of another
-OBLIQUE = 20.0  # degrees between two directions for them to count as different
-
-
-class NotAVolume(InputError):  # noqa: N818 - a verdict on good input, not a fault of it
-    """Images that are in order but not meant to become a volume: localizers, scouts, too few slices."""
+LABELS = ("EchoTime", "ImageType", "ComplexImageComponent", "GEComponent", "StackID", "RescaleType", "Units",
+          "MonoenergeticEnergyEquivalent", *CONTRAST)  # fmt: skip
 
 
 @dataclass
@@ -30,7 +27,7 @@ class Part:
     Attributes:
         frames: in no order.
         verdict: why they are not to become one, None when they are.
-        label: what tells this part from the others of its series, empty for an only one.
+        label: what tells this part from the others of its series, no two the same; empty for an only one.
     """
 
     frames: list[Frame]
@@ -39,30 +36,39 @@ class Part:
 
 
 def split_series(frames: Sequence[Frame]) -> list[Part]:
-    """Split the frames of one series by matrix, kind (contrast, echo, component, ...), orientation and spacing.
+    """Split the frames of one series by matrix, kind (component, water or fat, ...), orientation, spacing, contrast.
 
-    Localizers (by ImageType, or few planes in several directions) and scouts mixed into a series come back as parts
-    with a verdict.
+    Localizers and scouts mixed into a series come back as parts with a verdict. The result does not depend on the
+    order of ``frames``.
     """
     by_kind: dict[Any, list[Frame]] = {}
-    for frame in frames:
+    for frame in sorted(frames, key=_identity):
         by_kind.setdefault((frame.shape, frame.kind), []).append(frame)
     groups = [group for same_kind in by_kind.values() for group in _by_direction(same_kind)]
-    parts = [Part(group) for group in groups]
-    _mark_localizers(parts)
-    split = [Part(piece, part.verdict) for part in parts for piece in _by_contrast(part.frames)]
-    split.sort(key=lambda part: _first_instance(part.frames))
-    for part in split if len(split) > 1 else []:
-        part.label = _label(part, split)
-    return split
+    verdicts = mark_localizers(groups)
+    split: list[tuple[Part, tuple[str, ...]]] = []
+    for group, verdict in zip(groups, verdicts, strict=True):
+        pieces = [(group, ())] if verdict else separate(group)
+        split += [(Part(piece, verdict), words) for piece, words in pieces]
+    split.sort(key=lambda pair: _first_instance(pair[0].frames))
+    if len(split) > 1:
+        _name(split)
+    return [part for part, _ in split]
 
 
-def _first_instance(frames: Sequence[Frame]) -> tuple[float, int, str, str]:
+def _identity(frame: Frame) -> tuple[Any, ...]:
+    """An order of frames that has nothing to do with the names of their files."""
+    return (*(frame.position or ()), _instance(frame), frame.index, str(frame.tags.get("SOPInstanceUID")), frame.kind)
+
+
+def _instance(frame: Frame) -> float:
+    number = frame.tags.get("InstanceNumber")
+    return float(number) if isinstance(number, (int, float)) else 0.0
+
+
+def _first_instance(frames: Sequence[Frame]) -> tuple[Any, ...]:
     """By number, then by kind (magnitude before phase): UIDs, which may be random, decide last."""
-    return min(
-        (float(f.tags.get("InstanceNumber", 0)), f.index, repr(f.kind), str(f.tags.get("SOPInstanceUID")))
-        for f in frames
-    )
+    return min((_instance(f), f.index, f.kind, repr(f.tags.get("ImageType")), *_identity(f)) for f in frames)
 
 
 def _by_direction(frames: Sequence[Frame]) -> list[list[Frame]]:
@@ -81,57 +87,28 @@ def _by_direction(frames: Sequence[Frame]) -> list[list[Frame]]:
     return [group for _, group in groups]
 
 
-def _mark_localizers(parts: Sequence[Part]) -> None:
-    """Give localizers and scouts their verdict."""
-    for part in parts:
-        if {"LOCALIZER", "SCOUT"} & set(part.frames[0].tags.get("ImageType", ())):
-            part.verdict = NotAVolume("series", "localizer (by its ImageType)", "Nothing to do")
-    left = [part for part in parts if part.verdict is None]
-    normals: list[np.ndarray] = []
-    for part in left:
-        if all(_apart(part.frames[0].normal, normal) for normal in normals):
-            normals.append(part.frames[0].normal)
-    if len(normals) < 2:
-        return
-    counts = [len(planes(part.frames)) for part in left]
-    largest = left[int(np.argmax(counts))]
-    if max(counts) <= LOCALIZER_PLANES and max(counts) <= BALANCED * min(counts):
-        text = f"localizer: {len(normals)} directions with {', '.join(map(str, counts))} slices"
-        for part in left:
-            part.verdict = NotAVolume("series", text, "Nothing to do")
-        return
-    for part, count in zip(left, counts, strict=True):
-        if count <= 2 and _apart(part.frames[0].normal, largest.frames[0].normal):
-            text = f"scout: {count} slices across a series of {max(counts)}"
-            part.verdict = NotAVolume("series", text, "Nothing to do")
+def _name(split: Sequence[tuple[Part, tuple[str, ...]]]) -> None:
+    """Give every part a label of its own."""
+    parts = [part for part, _ in split]
+    for part, words in split:
+        part.label = _label(part, parts, words)
+    taken = Counter(part.label for part in parts)
+    for number, part in enumerate(parts, 1):
+        if taken[part.label] > 1 or not part.label:
+            part.label = f"{part.label}, part {number}".removeprefix(", ")
 
 
-def _apart(one: np.ndarray, other: np.ndarray) -> bool:
-    return abs(float(one @ other)) < np.cos(np.radians(OBLIQUE))
-
-
-def _by_contrast(frames: list[Frame]) -> list[list[Frame]]:
-    """Split images that share their positions by a contrast tag, if one splits every plane the same way."""
-    gathered = planes(frames)
-    if max(map(len, gathered)) == 1:
-        return [frames]
-    for name in CONTRAST:
-        values = [Counter(frame.tags.get(name) for frame in plane) for plane in gathered]
-        if len(values[0]) > 1 and all(value == values[0] for value in values):
-            pieces = [[frame for frame in frames if frame.tags.get(name) == value] for value in values[0]]
-            return [piece for part in pieces for piece in _by_contrast(part)]
-    return [frames]
-
-
-def _label(part: Part, all_parts: Sequence[Part]) -> str:
-    """What tells a part from the others: its echo, image type, component, direction, ..."""
-    words = []
+def _label(part: Part, all_parts: Sequence[Part], words: Sequence[str]) -> str:
+    """What tells a part from the others: its echo, image type, component, direction, matrix, ..."""
+    told = []
     tags = part.frames[0].tags
-    for name in ("EchoTime", "ImageType", "ComplexImageComponent", "GEComponent", "StackID", *CONTRAST):
-        if len({other.frames[0].tags.get(name) for other in all_parts}) > 1:
+    for name in dict.fromkeys(LABELS):
+        if len({repr(other.frames[0].tags.get(name)) for other in all_parts}) > 1:
             value = tags.get(name, "none")
-            words.append(f"{name} {'/'.join(map(str, value)) if isinstance(value, tuple) else value}")
+            told.append(f"{name} {'/'.join(map(str, value)) if isinstance(value, tuple) else value}")
     axes = {int(np.argmax(np.abs(other.frames[0].normal))) for other in all_parts}
     if len(axes) > 1:
-        words.append(("sagittal", "coronal", "axial")[int(np.argmax(np.abs(part.frames[0].normal)))])
-    return ", ".join(words) or f"part {1 + [id(p) for p in all_parts].index(id(part))}"
+        told.append(("sagittal", "coronal", "axial")[int(np.argmax(np.abs(part.frames[0].normal)))])
+    if len({other.frames[0].shape for other in all_parts}) > 1:
+        told.append("x".join(map(str, part.frames[0].shape)))
+    return ", ".join([*told, *(word for word in words if word not in told)])

@@ -33,12 +33,14 @@ class Job:
 
 
 def plan(files: Sequence[ScanFile]) -> list[Job]:
-    """Sort files into jobs: one a volume, one a reason for leaving files out."""
+    """Sort files into jobs: one a volume, one a reason for leaving files out.
+
+    Their order, and the order of files in them, comes from what the files hold, not from where they lie.
+    """
     by_series: dict[tuple[str, str, str], list[ScanFile]] = {}
     left_out: dict[tuple[Any, ...], Job] = {}
-    jobs: list[Job] = []
-    for file in files:
-        patient, study = owner(file)
+    images: list[Job] = []
+    for file, (patient, study) in zip(files, _owners(files), strict=True):
         uid = str(file.tags.get("SeriesInstanceUID", ""))
         if file.problem:
             key = (patient, study, uid, file.problem, file.failed)
@@ -47,10 +49,53 @@ def plan(files: Sequence[ScanFile]) -> list[Job]:
         elif file.format == "dicom":
             by_series.setdefault((patient, study, uid), []).append(file)
         else:
-            jobs.append(Job([file], patient, study, file.place))
-    for (patient, study, uid), members in by_series.items():
-        jobs.extend(_series_jobs(members, patient, study, uid))
-    return [*jobs, *left_out.values()]
+            images.append(Job([file], patient, study, file.place))
+    for job in left_out.values():
+        job.files.sort(key=_identity)
+    jobs: list[Job] = []
+    for (patient, study, uid), members in sorted(by_series.items(), key=lambda series: _series_order(*series)):
+        jobs.extend(_series_jobs(sorted(members, key=_identity), patient, study, uid))
+    images.sort(key=lambda job: job.uid)
+    return [*jobs, *images, *sorted(left_out.values(), key=lambda job: (_job_order(job), job.reason, job.failed))]
+
+
+def _number(file: ScanFile, name: str) -> float:
+    value = file.tags.get(name)
+    return float(value) if isinstance(value, (int, float)) else 0.0
+
+
+def _identity(file: ScanFile) -> tuple[Any, ...]:
+    number = _number(file, "SeriesNumber"), _number(file, "InstanceNumber")
+    return (*number, str(file.tags.get("SOPInstanceUID", "")), repr(file.tags.get("SeriesDescription")), file.place)
+
+
+def _series_order(owner_and_uid: tuple[str, str, str], members: Sequence[ScanFile]) -> tuple[Any, ...]:
+    patient, study, uid = owner_and_uid
+    return patient, study, min(_number(file, "SeriesNumber") for file in members), uid
+
+
+def _job_order(job: Job) -> tuple[Any, ...]:
+    return _series_order((job.patient, job.study, job.uid), job.files)
+
+
+def _owners(files: Sequence[ScanFile]) -> list[tuple[str, str]]:
+    """Patient and study of every file; an image without PatientID belongs to the one patient of its study."""
+    known: dict[str, set[str]] = {}
+    for file in files:
+        if file.tags.get("PatientID") and file.tags.get("StudyInstanceUID"):
+            for uid in ("StudyInstanceUID", "SeriesInstanceUID"):
+                known.setdefault(str(file.tags.get(uid)), set()).add(str(file.tags["PatientID"]))
+    owners = []
+    for file in files:
+        patient, study = owner(file)
+        if not file.tags.get("PatientID"):
+            for uid in ("StudyInstanceUID", "SeriesInstanceUID"):
+                others = known.get(str(file.tags.get(uid, "")), set())
+                if len(others) == 1:
+                    patient = next(iter(others))
+                    break
+        owners.append((patient, study))
+    return owners
 
 
 def owner(file: ScanFile) -> tuple[str, str]:

@@ -118,8 +118,9 @@ def _metadata(part: Part, stack: Stack) -> dict[str, Any]:
         metadata["time_points"] = len(stack.frames)
         metadata["ordered_by"] = stack.ordered_by
         metadata["time_step_s"] = _time_step(stack)
-        if all("DiffusionBValue" in time[0].tags for time in stack.frames):
-            metadata["b_values"] = [time[0].tags["DiffusionBValue"] for time in stack.frames]
+        b_values = [time[0].tags.get("DiffusionBValue") for time in stack.frames]
+        if None not in b_values and any(b_values):
+            metadata["b_values"] = b_values
     return metadata
 
 

@@ -1,7 +1,15 @@
-import numpy as np
-import pytest
+import shutil
+import tempfile
+import zipfile
+from pathlib import Path
 
-from medtrans import InputError
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from medtrans.scans import convert_export, read_series
 
 
@@ -49,33 +57,6 @@ def test_flip_angle_that_changes_from_slice_to_slice_splits_nothing(make_series)
     assert volume.array.shape == (6, 8, 5)
 
 
-def test_three_planes_of_a_localizer_are_skipped(make_series, tmp_path):
-    for name, orientation in [("a", (1, 0, 0, 0, 1, 0)), ("s", (0, 1, 0, 0, 0, -1)), ("c", (1, 0, 0, 0, 0, -1))]:
-        series = make_series(shape=(3, 4, 4), orientation=orientation, step=15)
-        for k in range(3):
-            series.write(k, f"{name}{k}")
-    table = convert_export(series.folder, tmp_path / "out")
-    assert list(table.status) == ["skipped"]
-    assert list(table.files) == [9]
-    assert table.reason[0] == "localizer: 3 directions with 3, 3, 3 slices"
-
-
-def test_scout_inside_a_series_is_left_out_and_does_not_stretch_it(make_series, tmp_path):
-    series = make_series(shape=(12, 4, 4), Modality="CT", RescaleIntercept=-1024, RescaleSlope=1).write_all()
-    series.write(0, "scout", ImageOrientationPatient=[0, 1, 0, 0, 0, -1], ImagePositionPatient=[0, -90, 70])
-    table = convert_export(series.folder, tmp_path / "out").set_index("status")
-    assert table.loc["converted", "spacing"] == "1x1x2"
-    assert table.loc["converted", "files"] == 12
-    assert table.loc["skipped", "reason"] == "scout: 1 slices across a series of 12"
-
-
-def test_localizer_by_image_type_is_skipped_even_alone(make_series, tmp_path):
-    series = make_series(shape=(1, 4, 4), Modality="CT", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]).write_all()
-    table = convert_export(series.folder, tmp_path / "out")
-    assert list(table.status) == ["skipped"]
-    assert "localizer" in table.reason[0]
-
-
 def test_different_matrices_in_one_series_are_two_volumes(make_series):
     make_series(shape=(4, 8, 8)).write_all()
     other = make_series(shape=(3, 16, 16))
@@ -101,12 +82,6 @@ def test_mixed_frames_of_reference_are_not_stacked(make_series):
     assert len({v.metadata["frame_of_reference"] for v in volumes}) == 2
 
 
-def test_nothing_but_a_localizer_is_no_volume(make_series):
-    series = make_series(shape=(1, 4, 4), ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]).write_all()
-    with pytest.raises(InputError, match="holds no volume"):
-        read_series(series.folder)
-
-
 @pytest.mark.parametrize("implicit", [False, True])
 def test_ge_complex_components_are_volumes_of_their_own(make_series, reference_image, implicit):
     magnitude, phase = make_series(seed=1), make_series(seed=2)
@@ -121,3 +96,56 @@ def test_ge_complex_components_are_volumes_of_their_own(make_series, reference_i
     first, second = read_series(magnitude.folder)
     np.testing.assert_array_equal(first.array, reference_image(magnitude).get_fdata())
     np.testing.assert_array_equal(second.array, reference_image(phase).get_fdata())
+
+
+NAMES = st.permutations(range(16))
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(order=NAMES, folders=st.lists(st.integers(0, 3), min_size=16, max_size=16), packed=st.integers(0, 2**16 - 1))
+def test_names_folders_and_archives_of_the_files_change_nothing(make_series, order, folders, packed):
+    """Two series with the same number, two echoes, a copy with a new UID and a scout, laid out in any way."""
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        files = mixture(root, type(make_series()))
+        table = convert_export(root / "export", root / "plain")
+        for number, (path, place, folder) in enumerate(zip(files, order, folders, strict=True)):
+            target = root / "other" / "abc"[: folder and 1] / str(folder) / f"{place:02}"
+            if packed >> number & 1:
+                with zipfile.ZipFile(target_zip(root, folder), "a") as archive:
+                    archive.write(path, f"{place:02}")
+            else:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, target)
+        other = convert_export(root / "other", root / "moved")
+        pd.testing.assert_frame_equal(other, table)
+        for path in table.path[table.status == "converted"]:
+            one, same = (nib.load(root / out / path) for out in ("plain", "moved"))
+            np.testing.assert_array_equal(one.get_fdata(), same.get_fdata())
+            np.testing.assert_array_equal(one.affine, same.affine)
+
+
+def target_zip(root, folder):
+    (root / "other").mkdir(exist_ok=True)
+    return root / "other" / f"{folder}.zip"
+
+
+def mixture(root, Series):  # noqa: N803
+    """16 files with UIDs and pixels that are the same every time."""
+
+    def series(seed, shape, uid, **tags):
+        pixels = np.random.default_rng(seed).integers(0, 4000, shape).astype(np.uint16)
+        return Series(root / "export", pixels, SeriesInstanceUID=uid, StudyInstanceUID="1.9", **tags)
+
+    files = []
+    for seed, echo in ((1, 4.0), (2, 8.0)):
+        one = series(seed, (4, 5, 6), "1.2.1")
+        files += [
+            one.write(k, f"{seed}{k}", EchoTime=echo, InstanceNumber=None, SOPInstanceUID=f"1.3.{seed}.{k}")
+            for k in range(4)
+        ]
+    files.append(one.write(2, "copy", EchoTime=8.0, InstanceNumber=None, SOPInstanceUID="1.3.9"))
+    same_number = series(3, (6, 5, 6), "1.2.2")
+    files += [same_number.write(k, f"b{k}", SOPInstanceUID=f"1.4.{k}") for k in range(6)]
+    files.append(same_number.write(0, "scout", ImageOrientationPatient=[0, 1, 0, 0, 0, -1], SOPInstanceUID="1.5"))
+    return files

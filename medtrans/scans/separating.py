@@ -12,8 +12,8 @@ import numpy as np
 
 from medtrans.scans.distances import is_even
 from medtrans.scans.frames import Frame
+from medtrans.scans.moments import date_time
 from medtrans.scans.stacks import SAME_PLANE, planes
-from medtrans.scans.suv import date_time
 
 # What makes different images wherever a plane has several of them. On its own it may change from slice to slice.
 STRONG = ("ImageType", "EchoNumbers", "EchoTime")

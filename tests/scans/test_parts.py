@@ -130,7 +130,7 @@ def target_zip(root, folder):
     return root / "other" / f"{folder}.zip"
 
 
-def mixture(root, Series):  # noqa: N803
+def mixture(root, Series):
     """16 files with UIDs and pixels that are the same every time."""
 
     def series(seed, shape, uid, **tags):

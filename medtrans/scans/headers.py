@@ -184,7 +184,7 @@ def private_values(dataset: Dataset) -> dict[str, Any]:
 
 def _private(value: Any, kind: str) -> float | str | tuple[float, ...] | None:
     """A private value of VR ``kind``; implicit VR leaves those that pydicom does not know as bytes."""
-    if isinstance(value, MultiValue):
+    if isinstance(value, (MultiValue, list)):
         try:
             return tuple(map(float, value))
         except (TypeError, ValueError):

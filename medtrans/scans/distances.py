@@ -8,6 +8,7 @@ import numpy as np
 
 from medtrans.errors import InputError
 
+ROUNDED = 1e-6  # mm; differences of rounded positions are a little off the tolerance they are meant to meet
 SHOWN = 5  # uneven distances a message lists
 RUN = 3  # planes of equal distance that make a run
 
@@ -18,7 +19,7 @@ def tolerance(spacing: float) -> float:
     Headers round positions. The comparison is with the places of an even stack, not from plane to plane, so that
     neither rounding (0.6, 0.6, 0.7 mm for 0.625) passes for a gap nor a small error that adds up for an even stack.
     """
-    return min(max(0.01 * spacing, 0.1), 0.25 * spacing)
+    return min(max(0.01 * spacing, 0.1), 0.25 * spacing) + ROUNDED
 
 
 def is_even(places: np.ndarray) -> bool:
@@ -36,7 +37,7 @@ def usual_distance(places: np.ndarray) -> float:
     The smallest, so that no measured plane is lost where a series is finer in one part than in another.
     """
     distances = np.diff(places)
-    alike = [np.abs(distances - d) <= tolerance(float(d)) + 1e-6 for d in distances]
+    alike = [np.abs(distances - d) <= tolerance(float(d)) for d in distances]
     counts = np.array([group.sum() for group in alike])
     wanted = counts >= max(2.0, len(distances) / 4)
     chosen = np.flatnonzero(wanted if wanted.any() else counts == counts.max())

@@ -4,7 +4,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from medtrans import InputError
-from medtrans.scans import convert_export, read_series
+from medtrans.scans import Conversion, convert_export, read_series
 
 ENHANCED_MR = "1.2.840.10008.5.1.4.1.1.4.1"
 
@@ -126,3 +126,12 @@ def test_frames_without_a_description_each_are_refused(make_series):
     dataset.save_as(series.folder / "enhanced")
     with pytest.raises(InputError, match="4 frames described, 5 stored"):
         read_series(series.folder)
+
+
+def test_a_gap_between_frames_is_refused_or_filled(make_series):
+    series = make_series(np.arange(7, dtype=np.uint16)[:, None, None] * 10 + np.zeros((7, 4, 4), np.uint16))
+    write_enhanced(series, [(k, series.pixels[k], 1 + k % 2, {}) for k in (5, 0, 4, 1, 2, 6)])
+    with pytest.raises(InputError, match=r"after slice 3 \(z = 4.000\): 1 slice is missing"):
+        read_series(series.folder)
+    [volume] = read_series(series.folder, Conversion(gaps="resample"))
+    np.testing.assert_allclose(volume.array[0, 0], [0, 20, 20, (20 + 40) / 2, 40, 100, 60])

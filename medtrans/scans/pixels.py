@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import pydicom
 from pydicom.pixels import apply_modality_lut, get_decoder, pixel_array
-from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
+from pydicom.uid import (
+    HTJ2K,
+    JPEG2000,
+    UID,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLSNearLossless,
+    RLELossless,
+)
 
 from medtrans.errors import InputError
 from medtrans.scans.bits import meaningful
@@ -16,6 +27,9 @@ from medtrans.scans.frames import Frame
 from medtrans.scans.headers import ScanFile
 from medtrans.scans.native import native_pixels
 
+ALWAYS_LOSSY = {JPEGBaseline8Bit, JPEGExtended12Bit}
+MAYBE_LOSSY = {JPEGLSNearLossless, JPEG2000, HTJ2K}
+LONGEST_REASON = 300  # characters of what a decoder says
 PIXEL_TAGS = ("SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "Rows", "Columns",
               "NumberOfFrames", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelData",
               "FloatPixelData", "DoubleFloatPixelData", "ExtendedOffsetTable",
@@ -53,9 +67,25 @@ def _by_pydicom(file: ScanFile) -> np.ndarray:
         implicit = dataset.original_encoding[0]
         dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
     syntax = dataset.file_meta.TransferSyntaxUID
+    if syntax == JPEGExtended12Bit and dataset.BitsStored > 8:
+        return _by_gdcm(file)
     whole_words = not syntax.is_encapsulated or syntax == RLELossless  # others code the declared bits only
     pixels = pixel_array(dataset, correct_unused_bits=not whole_words)
     return pixels.reshape(-1, *pixels.shape[-2:])
+
+
+def _by_gdcm(file: ScanFile) -> np.ndarray:
+    """12-bit lossy JPEG, (frames, rows, columns): GDCM decodes it, though pydicom does not let it."""
+    import gdcm
+
+    reader = gdcm.ImageReader()
+    reader.SetFileName(str(file.path))
+    if not reader.Read():
+        raise RuntimeError("GDCM cannot read it")
+    image = reader.GetImage()
+    kind = np.int16 if file.tags.get("PixelRepresentation") == 1 else np.uint16
+    stored = np.frombuffer(image.GetBuffer().encode("utf-8", "surrogateescape"), kind)
+    return stored.reshape(-1, image.GetDimension(1), image.GetDimension(0))
 
 
 def _through_lut(file: ScanFile, stored: np.ndarray) -> np.ndarray:
@@ -66,22 +96,39 @@ def _through_lut(file: ScanFile, stored: np.ndarray) -> np.ndarray:
 def _unreadable(file: ScanFile, error: Exception) -> InputError:
     """What to tell of pixels that no decoder read; a decoder that is not installed is named."""
     syntax = UID(file.tags.get("TransferSyntax") or "")
-    if syntax.is_valid and not syntax.is_private and syntax.is_transfer_syntax and syntax.is_compressed:
-        try:
-            missing = [] if get_decoder(syntax).is_available else get_decoder(syntax).missing_dependencies
-        except NotImplementedError:
-            missing = ["there is none"]
-        if missing:
-            problem = f"no decoder for {syntax.name} ({'; '.join(missing)})"
-            return InputError(image_name(file), problem, "Install one of these, or export uncompressed")
-    reason = str(error).splitlines()[0].replace(str(file.path), "the file") if str(error) else type(error).__name__
-    problem = f"pixel data cannot be read ({syntax.name or 'no transfer syntax'}; {reason})"
+    missing = _missing_decoders(syntax)
+    if missing:
+        problem = f"no decoder for {syntax.name} ({'; '.join(missing)})"
+        return InputError(image_name(file), problem, "Install one of these, or export uncompressed")
+    reason = " ".join(str(error).split()).replace(str(file.path), "the file") or type(error).__name__
+    problem = f"pixel data cannot be read ({syntax.name or 'no transfer syntax'}; {reason[:LONGEST_REASON]})"
     return InputError(image_name(file), problem, "Export this image again")
+
+
+def _missing_decoders(syntax: UID) -> list[str]:
+    """What would have to be installed to read a transfer syntax; empty when something is, or when none is stated."""
+    if not syntax or (syntax.is_transfer_syntax and not syntax.is_compressed):
+        return []
+    try:
+        decoder = get_decoder(syntax)
+    except (NotImplementedError, ValueError):
+        return ["there is none"]
+    return [] if decoder.is_available else list(decoder.missing_dependencies)
 
 
 def image_name(file: ScanFile) -> str:
     """The image as its operator knows it, without patient data and file names."""
     return f"image {int(file.tags.get('InstanceNumber', 0))} of series {int(file.tags.get('SeriesNumber', 0))}"
+
+
+def lossy(tags: dict[str, Any]) -> list[str]:
+    """A warning when pixels were compressed with loss, by the header or the transfer syntax, or may have been."""
+    syntax, stated = tags.get("TransferSyntax"), str(tags.get("LossyImageCompression", ""))
+    if stated.endswith("1") or syntax in ALWAYS_LOSSY:
+        return ["was compressed with loss: values are not the scanner's"]
+    if syntax in MAYBE_LOSSY and not stated.endswith("0"):
+        return [f"may have been compressed with loss ({UID(syntax).name}): LossyImageCompression does not say"]
+    return []
 
 
 def stored_planes(frames: Iterable[Frame]) -> Iterator[tuple[Frame, np.ndarray]]:

@@ -17,7 +17,7 @@ from medtrans.scans.frames import Frame
 from medtrans.scans.geometry import acquired_plane, in_stack_order, ras_shape_and_affine
 from medtrans.scans.moments import date_time
 from medtrans.scans.parts import Part
-from medtrans.scans.pixels import image_name, stored_planes
+from medtrans.scans.pixels import image_name, lossy, stored_planes
 from medtrans.scans.placing import place
 from medtrans.scans.regular_grid import RegularGrid
 from medtrans.scans.stacks import Stack, arrange
@@ -158,8 +158,7 @@ def _warn_of_values(array: np.ndarray, metadata: dict[str, Any], tags: dict[str,
         )
     if low == high:
         metadata["warnings"].append(f"every voxel is {low:g}")
-    if str(tags.get("LossyImageCompression", "")).endswith("1"):
-        metadata["warnings"].append("was compressed with loss: values are not the scanner's")
+    metadata["warnings"] += lossy(tags)
     if tags.get("PhotometricInterpretation") == "MONOCHROME1":
         metadata["warnings"].append("MONOCHROME1: values as stored, shown dark for high by viewers")
     if not metadata["frame_of_reference"]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -18,6 +18,8 @@ from pydicom.uid import (
 )
 
 SOP_CLASS = {"CT": "1.2.840.10008.5.1.4.1.1.2", "MR": "1.2.840.10008.5.1.4.1.1.4", "PT": "1.2.840.10008.5.1.4.1.1.128"}
+ENHANCED = {"CT": "1.2.840.10008.5.1.4.1.1.2.1", "MR": "1.2.840.10008.5.1.4.1.1.4.1",
+            "PT": "1.2.840.10008.5.1.4.1.1.130"}  # fmt: skip
 AXIAL = (1, 0, 0, 0, 1, 0)
 NO_PREAMBLE = "no preamble"
 
@@ -95,6 +97,40 @@ class Series:
         for k in range(len(self.pixels)):
             self.write(k, encoding=encoding, **tags)
         return self
+
+    def write_enhanced(self, frames, shared=True, name="enhanced", **tags):
+        """One enhanced file; ``frames`` lists (slice, pixels, slope, functional-group tags)."""
+        pixels = np.stack([p for _, p, _, _ in frames])
+        dataset = self.dataset(
+            0, pixels=pixels[0], ImagePositionPatient=None, ImageOrientationPatient=None, PixelSpacing=None,
+            SliceThickness=None, NumberOfFrames=len(frames),
+            **({"SOPClassUID": ENHANCED[self.tags["Modality"]]} | tags),
+        )  # fmt: skip
+        dataset.PixelData = pixels.tobytes()
+        common = {
+            "PlaneOrientationSequence": [_item(ImageOrientationPatient=[f"{v:.12f}"[:16] for v in self.orientation])],
+            "PixelMeasuresSequence": [_item(PixelSpacing=list(self.spacing), SliceThickness="3")],
+        }
+        groups = []
+        for k, _, slope, extra in frames:
+            position = _item(ImagePositionPatient=[f"{v:.10g}" for v in self.origin + k * self.step])
+            values = _item(RescaleSlope=str(slope), RescaleIntercept="0", RescaleType="US")
+            group = _item(PlanePositionSequence=[position], PixelValueTransformationSequence=[values], **extra)
+            if not shared:
+                for keyword, value in common.items():
+                    setattr(group, keyword, value)
+            groups.append(group)
+        dataset.SharedFunctionalGroupsSequence = [_item(**common)] if shared else []
+        dataset.PerFrameFunctionalGroupsSequence = groups
+        self.folder.mkdir(parents=True, exist_ok=True)
+        dataset.save_as(self.folder / name, enforce_file_format=True)
+
+
+def _item(**tags) -> Dataset:
+    dataset = Dataset()
+    for keyword, value in tags.items():
+        setattr(dataset, keyword, value)
+    return dataset
 
 
 def save(dataset: FileDataset, path: Path, encoding=None) -> None:

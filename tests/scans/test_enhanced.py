@@ -1,46 +1,20 @@
 import numpy as np
 import pydicom
 import pytest
-from pydicom.dataset import Dataset
 
 from medtrans import InputError
 from medtrans.scans import Conversion, convert_export, read_series
 
-ENHANCED_MR = "1.2.840.10008.5.1.4.1.1.4.1"
-
 
 def item(**tags):
-    dataset = Dataset()
+    dataset = pydicom.Dataset()
     for keyword, value in tags.items():
         setattr(dataset, keyword, value)
     return dataset
 
 
-def write_enhanced(series, frames, shared=True, name="enhanced", **tags):
-    """One file; ``frames`` lists (slice, pixels, slope, functional-group tags)."""
-    pixels = np.stack([p for _, p, _, _ in frames])
-    dataset = series.dataset(
-        0, pixels=pixels[0], ImagePositionPatient=None, ImageOrientationPatient=None, PixelSpacing=None,
-        SliceThickness=None, SOPClassUID=ENHANCED_MR, NumberOfFrames=len(frames), **tags,
-    )  # fmt: skip
-    dataset.PixelData = pixels.tobytes()
-    common = {
-        "PlaneOrientationSequence": [item(ImageOrientationPatient=[f"{v:.12f}"[:16] for v in series.orientation])],
-        "PixelMeasuresSequence": [item(PixelSpacing=list(series.spacing), SliceThickness="3")],
-    }
-    groups = []
-    for k, _, slope, extra in frames:
-        position = item(ImagePositionPatient=[f"{v:.10g}" for v in series.origin + k * series.step])
-        values = item(RescaleSlope=str(slope), RescaleIntercept="0", RescaleType="US")
-        group = item(PlanePositionSequence=[position], PixelValueTransformationSequence=[values], **extra)
-        if not shared:
-            for keyword, value in common.items():
-                setattr(group, keyword, value)
-        groups.append(group)
-    dataset.SharedFunctionalGroupsSequence = [item(**common)] if shared else []
-    dataset.PerFrameFunctionalGroupsSequence = groups
-    series.folder.mkdir(parents=True, exist_ok=True)
-    dataset.save_as(series.folder / name, enforce_file_format=True)
+def write_enhanced(series, frames, **options):
+    series.write_enhanced(frames, **options)
 
 
 @pytest.mark.parametrize("shared", [True, False])
@@ -48,7 +22,7 @@ def test_frames_are_placed_and_rescaled_each_by_its_own_groups(make_series, refe
     series = make_series(orientation=(0, 1, 0, 0, 0, -1), spacing=(0.8, 1.2), origin=(-9, 4, 2), step=3.5)
     slopes = [2.0, 0.5, 4.0, 1.0, 8.0]
     order = [3, 0, 4, 1, 2]
-    write_enhanced(series, [(k, series.pixels[k], slopes[k], {}) for k in order], shared)
+    write_enhanced(series, [(k, series.pixels[k], slopes[k], {}) for k in order], shared=shared)
     [volume] = read_series(series.folder)
     truth = reference_image(series, series.pixels * np.array(slopes)[:, None, None])
     np.testing.assert_allclose(volume.affine, truth.affine, atol=1e-4)

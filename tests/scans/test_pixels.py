@@ -84,16 +84,6 @@ def _made(folder):
     return folder
 
 
-def test_padding_of_a_signed_image_given_as_unsigned_is_understood(make_series):
-    from medtrans.scans.bits import padding_range
-
-    assert padding_range({"PixelPaddingValue": 63536, "BitsAllocated": 16}, np.dtype(np.int16)) == (-2000, -2000)
-    assert padding_range({"PixelPaddingValue": -1, "BitsAllocated": 16}, np.dtype(np.uint16)) == (65535, 65535)
-    limits = {"PixelPaddingValue": -2000, "PixelPaddingRangeLimit": -1500}
-    assert padding_range(limits, np.dtype(np.int16)) == (-2000, -1500)
-    assert padding_range({}, np.dtype(np.int16)) is None
-
-
 def test_undeclared_padding_is_warned_of(make_series):
     pixels = np.zeros((3, 4, 4), np.int16)
     pixels[:, 0] = -2000

@@ -76,7 +76,7 @@ def phantom(
 
 @app.command()
 def prepare(
-    recipe: Annotated[Path, typer.Argument(help="A recipe, such as data_prep/t1_to_t2.json.")],
+    recipe: Annotated[Path, typer.Argument(help="A recipe, such as data_prep/t1_t2.json.")],
     source: Annotated[Path, typer.Option("--input", help="Output of `medtrans convert`, or a folder of NIfTI files.")],
     dataset: Annotated[Path, typer.Option("--output", help="Folder of the data set.")],
     workers: Annotated[int | None, typer.Option(min=1, help="Local processes [default: by cores and memory].")] = None,

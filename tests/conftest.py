@@ -1,6 +1,8 @@
 """What tests of several rooms need: a small DICOM series, and a bundle's models folder without training."""
 
+import importlib.util
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -116,3 +118,12 @@ def run_medtrans(monkeypatch, capsys):
         return code, lines[-1] if lines else ""
 
     return run
+
+
+@pytest.fixture(scope="session")
+def layouts():
+    """``tests/dataset_layouts.py``: public data sets in miniature, in the layout of their downloads."""
+    spec = importlib.util.spec_from_file_location("dataset_layouts", Path(__file__).with_name("dataset_layouts.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

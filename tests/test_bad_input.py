@@ -23,7 +23,7 @@ from medtrans.files import check_writable, written_whole
 
 ROOT = Path(__file__).parents[1]
 BUNDLE = ROOT / "bundles/medgan"
-RECIPE = ROOT / "data_prep/t1_to_t2.json"
+RECIPE = ROOT / "data_prep/t1_t2.json"
 CANNOT_START, CASES_FAILED = 2, 1
 
 

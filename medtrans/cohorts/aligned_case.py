@@ -65,7 +65,8 @@ class _Read:
 
 def fingerprint(candidate: Candidate, recipe: Recipe, folder: Path) -> str:
     """Changes whenever the recipe, a file of the case, or what is known of it changes."""
-    sources = {**candidate.sources, **({"label": candidate.label} if candidate.label else {})}
+    maps = {"label": candidate.label, "mask": candidate.mask}
+    sources = {**candidate.sources, **{name: source for name, source in maps.items() if source}}
     files = {name: [*_stamp(source, folder), source.unit, source.frame] for name, source in sources.items()}
     content = json.dumps([FORMAT, recipe.for_one_case(), candidate.subject, files], sort_keys=True, default=str)
     return hashlib.sha256(content.encode()).hexdigest()
@@ -109,14 +110,22 @@ def prepare_case(job: CaseJob) -> dict[str, Any]:
     volumes = {name: _resampled(one, grid, job.threads) for name, one in read.items()}
     bodies = {name: _body(one.modality, one.source, volumes[name]) for name, one in read.items()}
     mask = bodies.get(recipe.mask or "", bodies[reference.modality.name])
+    if candidate.mask:
+        like = read.get(recipe.mask or "", reference)
+        mask = (_moved_map(candidate.mask, like, grid, job.threads) > 0).astype(np.uint8)
     if not mask.any():
         warnings.append("the body mask is empty")
-    windows = {name: _window(one, volumes[name], bodies[name]) for name, one in read.items()}
+    _derive(recipe, volumes, bodies)
+    origins = {name: one.source for name, one in read.items()}
+    windows = {name: _window(recipe, name, origins, volumes[name], bodies[name]) for name in volumes}
     if recipe.outside == "background":
-        volumes = {n: np.where(mask > 0, v, np.float32(read[n].modality.background)) for n, v in volumes.items()}
-    label = _label(job, read, reference, grid)
+        fill = {name: np.float32(recipe.modalities[name].background) for name in volumes}
+        volumes = {name: np.where(mask > 0, values, fill[name]) for name, values in volumes.items()}
+    label = None
+    if candidate.label:
+        label = _moved_map(candidate.label, read.get(recipe.label_like, reference), grid, job.threads)
     files = _write(job, volumes, mask, label, grid)
-    names = [reference.modality.name, *(name for name in read if name != reference.modality.name)]
+    names = [reference.modality.name, *(name for name in volumes if name != reference.modality.name)]
     draw_case(
         job.dataset / "qa" / f"{candidate.name}.png",
         _title(candidate.name, read, reference),
@@ -214,21 +223,30 @@ def _resampled(one: _Read, grid: Grid, threads: int) -> np.ndarray:
     return resample(one.volume, grid, one.alignment.rigid, modality.interpolation, clamp, modality.background, threads)
 
 
-def _window(one: _Read, values: np.ndarray, body: np.ndarray) -> Window:
-    assert one.modality.window is not None
+def _derive(recipe: Recipe, volumes: dict[str, np.ndarray], bodies: dict[str, np.ndarray]) -> None:
+    """Add the modalities that are computed from another one, in the recipe's order; the body is the other's."""
+    for name, modality in recipe.modalities.items():
+        derived = modality.derived
+        if derived is not None and derived.source in volumes:
+            values = derived.transform(volumes[derived.source][None])
+            volumes[name] = np.asarray(values, dtype=np.float32)[0]
+            bodies[name] = bodies[derived.source]
+
+
+def _window(recipe: Recipe, name: str, origins: Mapping[str, Source], values: np.ndarray, body: np.ndarray) -> Window:
+    modality = recipe.modalities[name]
+    assert modality.window is not None
     try:
-        return one.modality.window(values, body)
+        return modality.window(values, body)
     except ValueError as error:
-        raise InputError(one.source.path, f"has no intensity window: {error}", "Look at it, or leave it out") from error
+        path = origins[modality.derived.source if modality.derived else name].path
+        raise InputError(path, f"has no intensity window: {error}", "Look at it, or leave it out") from error
 
 
-def _label(job: CaseJob, read: Mapping[str, _Read], reference: _Read, grid: Grid) -> np.ndarray | None:
-    """The label map on the grid, moved with the modality that it belongs to."""
-    if job.candidate.label is None:
-        return None
-    like = read.get(job.recipe.label_like, reference)
-    volume = read_volume(job.candidate.label.path)
-    return resample(volume, grid, like.alignment.rigid, "nearest", threads=job.threads)
+def _moved_map(source: Source, like: _Read, grid: Grid, threads: int) -> np.ndarray:
+    """A label map or a mask on the grid, moved with the modality that it belongs to."""
+    volume = read_volume(source.path)
+    return resample(volume, grid, like.alignment.rigid, "nearest", threads=threads)
 
 
 def _write(

@@ -19,7 +19,7 @@ from nibabel.filebasedimages import ImageFileError
 from medtrans.cohorts.case_picture import case_picture
 from medtrans.cohorts.cases import Case, Cases
 from medtrans.cohorts.nifti import write_nifti
-from medtrans.cohorts.recipe import OF_KIND
+from medtrans.cohorts.recipe_defaults import OF_KIND
 from medtrans.cohorts.splits import SplitRule
 from medtrans.errors import InputError
 from medtrans.files import written_whole

@@ -4,38 +4,31 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from medtrans.cohorts.recipe_checks import check_keys, choice, number, numbers, refuse, regular_expressions
-from medtrans.cohorts.recipe_file import component, read_config
+from medtrans.cohorts.recipe_checks import choice, number, numbers, refuse, regular_expressions
+from medtrans.cohorts.recipe_defaults import with_defaults
+from medtrans.cohorts.recipe_file import component, read_config, root_cause
 from medtrans.cohorts.splits import SplitRule
-from medtrans.transforms.body_mask import KINDS
 from medtrans.transforms.regrid import INTERPOLATIONS
 from medtrans.transforms.window import Window
 
 CHOICES = ("only", "largest", "first", "last")
-PERCENTILES = {"_target_": "medtrans.transforms.PercentileWindow", "upper": 99.5, "body": "MR"}
-HOUNSFIELD = {"_target_": "medtrans.transforms.FixedWindow", "lower": -1024.0, "upper": 2000.0, "unit": "HU"}
-UPTAKE = {"_target_": "medtrans.transforms.FixedWindow", "lower": 0.0, "upper": 20.0, "unit": "SUV"}
-MODALITY = {
-    "kind": None, "series": None, "file": None, "choose": "only", "optional": False, "interpolation": "cubic",
-    "threshold": None, "not_finite": "refuse",
-}  # fmt: skip
-OF_KIND: dict[str, dict[str, Any]] = {
-    "CT": {"unit": "HU", "background": -1024.0, "clamp": [-1024.0, 3071.0], "intensity": HOUNSFIELD},
-    "MR": {"unit": "", "background": 0.0, "clamp": "source", "intensity": PERCENTILES},
-    "PET": {"unit": "SUV", "background": 0.0, "clamp": [0.0, None], "intensity": UPTAKE},
-}
-RECIPE = {
-    "title": "", "modalities": None, "reference": None, "pairs": "study", "spacing": [1.0, 1.0, 1.0],
-    "size": [256, 256, None], "grid": {"centre": "body", "extent": "overlap"},
-    "registration": {"rigid": "if_needed", "spacing": 2.0, "bins": 32, "iterations": 200, "sampling": 0.3},
-    "mask": {"modality": None, "outside": "keep"}, "label": None,
-    "split": {"validation": 0.1, "test": 0.2}, "seed": 0,
-}  # fmt: skip
-LABEL = {"file": None, "series": None, "like": None, "choose": "only"}
+
+
+@dataclass(frozen=True)
+class Derived:
+    """A modality that is computed from another one, after that was resampled.
+
+    Args:
+        source: name of the other modality.
+        transform: MONAI array transform, ``(C, X, Y, Z)`` in the other's unit -> the same shape in this one's.
+    """
+
+    source: str
+    transform: Callable[[Any], Any] = field(compare=False)  # two of one description are two objects
 
 
 @dataclass(frozen=True)
@@ -55,6 +48,7 @@ class Modality:
     threshold: float | None
     not_finite: str
     window: Callable[..., Window] | None
+    derived: Derived | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +75,7 @@ class Recipe:
     extent: str
     registration: Registration
     mask: str | None
+    mask_map: Modality | None
     outside: str
     label: Modality | None
     label_like: str
@@ -104,48 +99,31 @@ class Recipe:
         """
         path = Path(path)
         plain, windows = read_config(path, overrides or {})
-        record = _with_defaults(path, plain)
+        record = with_defaults(path, plain)
         if seed is not None:
             record["seed"] = seed
         modalities = {
             name: _modality(path, name, entry, windows.get(name) or component(entry["intensity"]))
             for name, entry in record["modalities"].items()
         }
+        _check_derived(path, modalities, record["reference"])
         return cls(
             modalities=modalities,
             record=record,
-            label=_label(path, record["label"]),
+            label=_map(path, "label", record["label"]),
             label_like=_known(path, record["label"]["like"], modalities, "label#like") if record["label"] else "",
             split=SplitRule.of(path, record["split"], number(path, "seed", record["seed"], whole=True, least=0)),
             **_geometry(path, record, modalities),
         )
 
+    @property
+    def scanned(self) -> list[Modality]:
+        """The modalities that are read from files."""
+        return [modality for modality in self.modalities.values() if modality.derived is None]
+
     def for_one_case(self) -> dict[str, Any]:
         """The part of the record that decides what a prepared case looks like (not the split, not the titles)."""
         return {key: value for key, value in self.record.items() if key not in ("split", "title", "pairs")}
-
-
-def _with_defaults(path: Path, plain: Mapping[str, Any]) -> dict[str, Any]:
-    """The whole recipe as JSON-ready dictionary: the user's values over the defaults, unknown keys refused."""
-    given = {key: value for key, value in plain.items() if not key.startswith("_")}
-    check_keys(path, "", given, RECIPE)
-    record = {**RECIPE, **given}
-    for section in ("grid", "registration", "mask"):
-        check_keys(path, section, given.get(section, {}), RECIPE[section])  # type: ignore[arg-type]
-        record[section] = {**RECIPE[section], **given.get(section, {})}  # type: ignore[dict-item]
-    if record["label"] is not None:
-        check_keys(path, "label", record["label"], LABEL)
-        record["label"] = {**LABEL, "like": record["reference"], **record["label"]}
-    record["modalities"] = {name: _entry(path, name, entry) for name, entry in given["modalities"].items()}
-    return record
-
-
-def _entry(path: Path, name: str, entry: Any) -> dict[str, Any]:
-    """One modality's section over the defaults of its kind."""
-    where = f"modalities#{name}"
-    check_keys(path, where, entry, {**MODALITY, **OF_KIND["CT"]})
-    kind = choice(path, f"{where}#kind", entry.get("kind"), KINDS)
-    return {**MODALITY, **OF_KIND[kind], **entry}
 
 
 def _modality(path: Path, name: str, entry: Mapping[str, Any], rule: Any) -> Modality:
@@ -171,13 +149,14 @@ def _modality(path: Path, name: str, entry: Mapping[str, Any], rule: Any) -> Mod
         threshold=None if threshold is None else number(path, f"{where}#threshold", threshold),
         not_finite=choice(path, f"{where}#not_finite", entry["not_finite"], ("refuse", "background")),
         window=rule,
+        derived=_derived(path, f"{where}#derived", entry["derived"]),
     )
 
 
 def _found_by(path: Path, where: str, entry: Mapping[str, Any]) -> dict[str, Any]:
     """The keys that say which series or file is meant."""
-    if not entry["series"] and not entry["file"]:
-        raise refuse(path, where, 'has neither "series" nor "file"', "Say how its volumes are found")
+    if not entry["series"] and not entry["file"] and not entry.get("derived"):
+        raise refuse(path, where, 'has neither "series" nor "file" nor "derived"', "Say how its volumes are found")
     if entry["file"] and "{subject}" not in entry["file"]:
         raise refuse(path, f"{where}#file", "does not say {subject}", 'Write for example "{subject}/T1.nii.gz"')
     return {
@@ -187,12 +166,43 @@ def _found_by(path: Path, where: str, entry: Mapping[str, Any]) -> dict[str, Any
     }
 
 
-def _label(path: Path, entry: Mapping[str, Any] | None) -> Modality | None:
-    """The label map as a modality that is never blurred or scaled."""
+def _derived(path: Path, where: str, section: Any) -> Derived | None:
+    """What a derived modality is computed from, and by what."""
+    if section is None:
+        return None
+    if not isinstance(section, Mapping) or not {"from", "_target_"} <= set(section):
+        raise refuse(path, where, f"is {section!r}", 'Write {"from": another modality, "_target_": a transform}')
+    try:
+        transform = component({key: value for key, value in section.items() if key != "from"})
+    except Exception as error:
+        raise refuse(
+            path, where, f"cannot be built ({root_cause(error)})", "Check its _target_ and arguments"
+        ) from error
+    if not callable(transform):
+        raise refuse(path, where, "is no transform", "Name one of medtrans.transforms, or your own")
+    return Derived(section["from"], transform)
+
+
+def _check_derived(path: Path, modalities: Mapping[str, Modality], reference: Any) -> None:
+    """Refuse derived modalities that are also scanned, come from nothing, or are what others are aligned with."""
+    for name, modality in modalities.items():
+        if modality.derived is None:
+            continue
+        where, parent = f"modalities#{name}#derived", modality.derived.source
+        if _known(path, parent, modalities, where) and modalities[parent].derived is not None:
+            raise refuse(path, where, f"is from {parent!r}, which is derived itself", "Derive it from a scanned one")
+        if modality.series or modality.file:
+            raise refuse(path, where, 'stands beside "series" or "file"', "Keep one of them")
+        if name == reference:
+            raise refuse(path, "reference", f"is {name!r}, a derived modality", f"Take {parent!r}, where it lies too")
+
+
+def _map(path: Path, where: str, entry: Mapping[str, Any] | None) -> Modality | None:
+    """A label map or a mask as a modality that is never blurred or scaled."""
     if entry is None:
         return None
     return Modality(
-        name="label", kind="MR", **_found_by(path, "label", entry), optional=True, interpolation="nearest",
+        name=where, kind="MR", **_found_by(path, where, entry), optional=True, interpolation="nearest",
         clamp=(None, None), background=0.0, unit=None, threshold=None, not_finite="refuse", window=None,
     )  # fmt: skip
 
@@ -220,6 +230,7 @@ def _geometry(path: Path, record: Mapping[str, Any], modalities: Mapping[str, Mo
             sampling=number(path, f"{where}#sampling", settings["sampling"], above=0, most=1),
         ),
         "mask": None if mask["modality"] is None else _known(path, mask["modality"], modalities, "mask#modality"),
+        "mask_map": _map(path, "mask", {"choose": "only", **mask}) if mask["file"] or mask["series"] else None,
         "outside": choice(path, "mask#outside", mask["outside"], ("keep", "background")),
         "seed": int(record["seed"]),
     }

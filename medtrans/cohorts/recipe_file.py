@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 from medtrans.cohorts.recipe_checks import refuse
+from medtrans.cohorts.recipe_defaults import filled
 from medtrans.errors import InputError
 
 
@@ -43,8 +45,9 @@ def read_config(path: Path, overrides: Mapping[str, Any]) -> tuple[dict[str, Any
         raise InputError(path, f"is not a readable config ({error})", "Mend its JSON") from error
     if not isinstance(parser.config, dict) or not isinstance(parser.config.get("modalities"), dict):
         raise refuse(path, "modalities", "is missing", 'Say "modalities": {"T1": {…}, …}')
+    parser = ConfigParser(filled(parser.config)) if overrides else parser
     for key, value in overrides.items():
-        _set(path, parser, key, value)
+        _set(path, parser, key, deepcopy(value))
     try:
         parser.parse(reset=True)
         plain = _resolved(parser, "")
@@ -53,7 +56,7 @@ def read_config(path: Path, overrides: Mapping[str, Any]) -> tuple[dict[str, Any
         return plain, {name: parser.get_parsed_content(key) for name, key in ids.items()}
     except Exception as error:
         raise InputError(
-            path, f"cannot be evaluated ({_cause(error)})", "Check its references and _target_s"
+            path, f"cannot be evaluated ({root_cause(error)})", "Check its references and _target_s"
         ) from error
 
 
@@ -77,7 +80,8 @@ def _resolved(parser: Any, key: str) -> Any:
     return config
 
 
-def _cause(error: BaseException) -> BaseException:
+def root_cause(error: BaseException) -> BaseException:
+    """What first went wrong, below MONAI's own errors."""
     while error.__cause__ is not None:
         error = error.__cause__
     return error

@@ -16,6 +16,7 @@ from medtrans.cohorts.recipe import Modality, Recipe
 from medtrans.errors import InputError
 
 FIELDS = ("subject", "session")
+SCAN_ENDING = re.compile(r"\.(nii(\.gz)?|mha|mhd|nrrd)$")
 NO_UNIT = ("", "arbitrary", "a.u.", "au", "us", "none", "unknown")
 Row = dict[str, str]
 Key = tuple[str, str]
@@ -46,6 +47,7 @@ class Candidate:
     subject: str
     sources: Mapping[str, Source] = field(default_factory=dict)
     label: Source | None = None
+    mask: Source | None = None
     problem: str = ""
 
 
@@ -60,9 +62,9 @@ def select(recipe: Recipe, folder: Path, leave_out: Path | None = None) -> list[
     """
     if not folder.is_dir():
         raise InputError(folder, "is not a folder", "Give the output of `medtrans convert`, or a folder of NIfTI files")
-    wanted = [*recipe.modalities.values(), *([recipe.label] if recipe.label else [])]
+    wanted = [*recipe.scanned, *(one for one in (recipe.label, recipe.mask_map) if one)]
     table = folder / "series.csv"
-    if table.is_file() and all(modality.series for modality in recipe.modalities.values()):
+    if table.is_file() and all(modality.series for modality in recipe.scanned):
         found = _from_table(table, [modality for modality in wanted if modality.series], recipe.pairs)
     else:
         found = _from_files(folder, wanted, recipe.pairs, leave_out)
@@ -158,7 +160,7 @@ def _source(path: Path, row: Row) -> Source:
 def _sidecar(path: Path) -> dict[str, Any]:
     """The ``.json`` beside a volume; empty when there is none that can be read."""
     try:
-        content = json.loads(path.with_name(re.sub(r"\.nii(\.gz)?$", ".json", path.name)).read_text(encoding="utf-8"))
+        content = json.loads(path.with_name(SCAN_ENDING.sub(".json", path.name)).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
@@ -169,7 +171,7 @@ def _candidate(recipe: Recipe, key: Key, found: Mapping[str, list[tuple[Source, 
     name = _free_name("_".join(part for part in key if part), names)
     sources: dict[str, Source] = {}
     problems: list[str] = []
-    for modality in recipe.modalities.values():
+    for modality in recipe.scanned:
         source, problem = _chosen(modality, found.get(modality.name, []))
         if source is not None:
             sources[modality.name] = source
@@ -177,10 +179,12 @@ def _candidate(recipe: Recipe, key: Key, found: Mapping[str, list[tuple[Source, 
             problems.append(problem or f"no {modality.name}")
     label, problem = (None, "") if recipe.label is None else _chosen(recipe.label, found.get("label", []))
     problems += [problem] if problem else []
+    mask, problem = (None, "") if recipe.mask_map is None else _chosen(recipe.mask_map, found.get("mask", []))
+    problems += [problem or "no mask"] if recipe.mask_map and mask is None else []
     if not problems and not sources:
         problems.append("no modality")
     problems += [] if problems else _disagreements(recipe, sources)
-    return Candidate(name, key[0], sources, label, "; ".join(problems))
+    return Candidate(name, key[0], sources, label, mask, "; ".join(problems))
 
 
 def _free_name(text: str, names: set[str]) -> str:

@@ -7,6 +7,7 @@ import logging
 import os
 import zlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import cast
 
 import nibabel
@@ -16,6 +17,7 @@ from nibabel.spatialimages import HeaderDataError
 
 from medtrans.errors import InputError
 
+BY_ITK = (".mha", ".mhd", ".nrrd")
 logger = logging.getLogger(__name__)
 
 
@@ -53,16 +55,19 @@ def moved(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 
 def read_volume(path: str | os.PathLike[str], replace_not_finite: float | None = None) -> Volume:
-    """Read a NIfTI volume; the sform is believed before the qform, and a difference is logged.
+    """Read a NIfTI, MetaImage or NRRD volume; of NIfTI, the sform is believed before the qform, a difference logged.
 
     Args:
-        path: ``.nii`` or ``.nii.gz`` with three spatial axes (a fourth of length 1 is dropped).
+        path: ``.nii``, ``.nii.gz``, ``.mha``, ``.mhd`` or ``.nrrd`` with three spatial axes (a fourth of length 1 is
+            dropped).
         replace_not_finite: value for NaN and infinite voxels; None refuses them.
 
     Raises:
         InputError: the file is unreadable, not a single real-valued 3D volume, constant, not finite, or its affine
             is singular.
     """
+    if str(path).lower().endswith(BY_ITK):
+        return _by_itk(path, replace_not_finite)
     try:
         image = cast(nibabel.spatialimages.SpatialImage, nibabel.load(path))
         stored = np.asanyarray(image.dataobj)
@@ -81,6 +86,19 @@ def read_volume(path: str | os.PathLike[str], replace_not_finite: float | None =
         raise InputError(path, "has an affine that is not invertible", "Convert it again with `medtrans convert`")
     _warn_of_doubtful_geometry(path, image)
     return Volume(_finite(path, np.asarray(stored, dtype=np.float32), replace_not_finite), affine)
+
+
+def _by_itk(path: str | os.PathLike[str], replace_not_finite: float | None) -> Volume:
+    """A volume in one of ITK's own formats, its axes turned to right, front and head."""
+    from medtrans.scans.imagefiles import read_itk  # brings SimpleITK
+
+    try:
+        found = read_itk(Path(path))
+    except InputError as error:
+        raise InputError(path, error.problem, error.remedy) from error
+    if found.array.ndim != 3:
+        raise InputError(path, f"has the shape {found.array.shape}, not three axes", "Split it into single 3D volumes")
+    return Volume(_finite(path, np.asarray(found.array, dtype=np.float32), replace_not_finite), found.affine)
 
 
 def _finite(path: str | os.PathLike[str], values: np.ndarray, replacement: float | None) -> np.ndarray:

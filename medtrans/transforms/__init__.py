@@ -1,5 +1,6 @@
 """MONAI transforms that align, resample and scale images, and invert."""
 
+from medtrans.transforms.attenuation import AttenuationMap, AttenuationMapd
 from medtrans.transforms.body_mask import BodyMask, BodyMaskd, body_mask
 from medtrans.transforms.clear_outside import ClearOutsided
 from medtrans.transforms.fit_window import FitWindowd
@@ -10,6 +11,8 @@ from medtrans.transforms.scale import RestoreByWindowd, ScaleByWindowd
 from medtrans.transforms.window import Window
 
 __all__ = [
+    "AttenuationMap",
+    "AttenuationMapd",
     "BodyMask",
     "BodyMaskd",
     "ClearOutsided",

@@ -54,13 +54,13 @@ def chris():
 
 
 def test_scans_that_do_not_agree_by_header_are_registered_and_information_rises(tmp_path, chris):
-    (row,) = prepare(RECIPES / "t1_to_t2.json", DATA, tmp_path / "out", chris, workers=1).to_dict("records")
+    (row,) = prepare(RECIPES / "t1_t2.json", DATA, tmp_path / "out", chris, workers=1).to_dict("records")
     assert (row["status"], row["frame_T2"], row["warnings"]) == ("ok", "unknown", "")
     assert row["mutual_information_after_T2"] > 2 * row["mutual_information_before_T2"]
     turn = np.array(row["rotation_T2"].split(), float)
     assert np.linalg.norm(turn) == pytest.approx(8.9, abs=0.5)
     off = chris | {"registration#rigid": False}
-    (row,) = prepare(RECIPES / "t1_to_t2.json", DATA, tmp_path / "off", off, workers=1).to_dict("records")
+    (row,) = prepare(RECIPES / "t1_t2.json", DATA, tmp_path / "off", off, workers=1).to_dict("records")
     assert "not aligned with T1 by its header" in row["warnings"]
     assert row["rotation_T2"] == ""
 
@@ -93,7 +93,7 @@ def test_a_dicom_petct_ends_on_the_formulas_of_its_phantom(tmp_path):
     from medtrans.scans import convert_export
 
     convert_export(DATA.parent / "dicom_dev" / "14_synthetic_petct", tmp_path / "in", workers=1)
-    plan = RECIPES / "pet_to_ct.json"
+    plan = RECIPES / "pet_ct.json"
     (row,) = prepare(plan, tmp_path / "in", tmp_path / "out", {"size": [160, 196, None]}, workers=1).to_dict("records")
     assert (row["status"], row["frame_PET"], row["warnings"]) == ("ok", "same", "")
     (case,) = Cases.read(tmp_path / "out")

@@ -23,7 +23,8 @@ def written(folder, recipe):
 
 def test_recipes_are_shipped():
     names = {path.stem for path in SHIPPED}
-    assert names >= {"t1_to_t2", "pet_to_ct", "mr_to_ct", "mni_templates_t1_t2", "mni_templates_pet_ct"}
+    assert names >= {"t1_t2", "pet_ct", "mr_ct", "mr_motion", "pet_denoising", "ixi", "hcp", "kirby21"}
+    assert names >= {"brats_2021", "brats_2023", "synthrad_2023", "synthrad_2025"}
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
@@ -57,6 +58,51 @@ def test_overrides_reach_any_value_even_one_that_the_file_leaves_out(tmp_path):
     assert recipe.record["modalities"]["CT"]["intensity"]["upper"] == 1500
     assert recipe.centre == "field of view"
     assert recipe.seed == recipe.record["seed"] == recipe.split.seed == 5
+
+
+def test_a_part_of_a_default_can_be_overridden(tmp_path):
+    overrides = {"size#2": 160, "modalities#CT#intensity#upper": 1500, "modalities#CT#series#modality": "^CT$",
+                 "label#file": "{subject}/seg.nii"}  # fmt: skip
+    recipe = Recipe.read(written(tmp_path, MINIMAL), overrides)
+    assert recipe.size == (256, 256, 160)
+    assert recipe.modalities["CT"].window == FixedWindow(-1024.0, 1500, "HU")
+    assert recipe.modalities["CT"].series == {"modality": "^CT$"}
+    assert recipe.label is not None
+    assert Recipe.read(written(tmp_path, MINIMAL)).size == (256, 256, None)
+
+
+MU = {
+    "kind": "CT", "unit": "1/cm", "background": 0.0,
+    "derived": {"from": "CT", "_target_": "medtrans.transforms.AttenuationMap", "kvp": 100},
+    "intensity": {"_target_": "medtrans.transforms.FixedWindow", "lower": 0.0, "upper": 0.2, "unit": "1/cm"},
+}  # fmt: skip
+
+
+def test_a_derived_modality_is_no_scanned_one(tmp_path):
+    recipe = Recipe.read(written(tmp_path, MINIMAL), {"modalities#MU": MU, "modalities#MU#derived#kvp": 140})
+    assert [modality.name for modality in recipe.scanned] == ["T1", "CT"]
+    derived = recipe.modalities["MU"].derived
+    assert derived is not None
+    assert (derived.source, derived.transform.kvp) == ("CT", 140)
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"modalities#MU#derived#from": "PET"}, "is 'PET', not a modality"),
+        ({"modalities#MU#derived#from": "MU"}, "derived itself"),
+        ({"modalities#MU#derived": {"from": "CT"}}, "Write"),
+        ({"modalities#MU#derived#kvp": 90}, "80, 100, 110, 120, 130, 140 kV"),
+        ({"modalities#MU#derived#_target_": "medtrans.transforms.Nothing"}, "cannot be built"),
+        ({"modalities#MU#file": "{subject}/MU.nii"}, "beside"),
+        ({"reference": "MU"}, "Take 'CT'"),
+        ({"modalities#MU#unit": "HU"}, "Use one unit"),
+    ],
+)
+def test_a_derived_modality_that_cannot_be_made_is_refused(tmp_path, changes, problem):
+    with pytest.raises(InputError, match=r"recipe\.json") as caught:
+        Recipe.read(written(tmp_path, MINIMAL), {"modalities#MU": MU} | changes)
+    assert problem in str(caught.value)
 
 
 def test_references_and_expressions_are_resolved_in_the_record(tmp_path):

@@ -3,6 +3,7 @@ import logging
 import nibabel
 import numpy as np
 import pytest
+import SimpleITK
 
 from medtrans import InputError
 from medtrans.cohorts.volumes import Volume, read_volume, world_corners
@@ -82,3 +83,28 @@ def test_nan_is_replaced_when_asked(tmp_path):
     read = read_volume(save(tmp_path / "a.nii", values), replace_not_finite=-1.0).values
     assert read[0, 1, 1] == -1.0
     assert np.isfinite(read).all()
+
+
+@pytest.mark.parametrize("ending", ["mha", "nrrd"])
+def test_metaimage_and_nrrd_are_read_to_the_same_world_positions_as_simpleitk_has(tmp_path, ending):
+    image = SimpleITK.GetImageFromArray(some().transpose().copy())
+    image.SetSpacing((2.0, 1.5, 3.0))
+    image.SetOrigin((10.0, -20.0, 30.0))
+    image.SetDirection((0, 0, 1, 1, 0, 0, 0, -1, 0))
+    path = tmp_path / f"a.{ending}"
+    SimpleITK.WriteImage(image, str(path))
+    volume = read_volume(path)
+    to_index = np.linalg.inv(volume.affine)
+    for index in np.ndindex(4, 5, 6):
+        lps = np.array(image.TransformIndexToPhysicalPoint([int(n) for n in index]))
+        at = to_index @ [*(lps * [-1, -1, 1]), 1.0]
+        assert volume.values[tuple(np.rint(at[:3]).astype(int))] == some()[index]
+
+
+def test_a_damaged_metaimage_and_a_constant_one_are_refused_by_name(tmp_path):
+    (tmp_path / "a.mha").write_bytes(b"ObjectType = Image\nNDims = 3\n")
+    with pytest.raises(InputError, match=r"a\.mha: the image file is damaged"):
+        read_volume(tmp_path / "a.mha")
+    SimpleITK.WriteImage(SimpleITK.Image(4, 4, 4, SimpleITK.sitkInt16), str(tmp_path / "b.mha"))
+    with pytest.raises(InputError, match=r"b\.mha: is constant"):
+        read_volume(tmp_path / "b.mha")

@@ -146,7 +146,7 @@ def export(tmp_path_factory, write_mr_series):
 
 
 @pytest.fixture
-def provide(workplace, phantoms, export):
+def provide(workplace, phantoms, export, layouts):
     """``provide(name)`` puts what a page takes as given into the workplace, under the name the page uses."""
     from medtrans.cohorts import Cases
 
@@ -154,6 +154,8 @@ def provide(workplace, phantoms, export):
         place, cases = workplace.folder / name, list(Cases.read(phantoms))
         if name == "EXPORT":
             shutil.copytree(export, place)
+        elif name in layouts.LAYOUTS:
+            layouts.LAYOUTS[name](place)
         elif name == "DATASET":
             shutil.copytree(phantoms, place)
         elif name == "CONVERTED":

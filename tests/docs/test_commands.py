@@ -22,14 +22,17 @@ ROOT = Path(__file__).parents[2]
 GIVEN = {
     "README.md": ["EXPORT"],
     "bundles/medgan/docs/README.md": ["DATASET", "SCANS"],
-    "data_prep/README.md": ["EXPORT"],
+    "data_prep/README.md": [
+        "EXPORT", "IXI", "BRATS_2021", "BRATS_2023", "HCP", "SYNTHRAD_2023", "SYNTHRAD_2025", "KIRBY21", "MR_ART",
+        "PET_CT", "PET_TIMES", "MR_CT",
+    ],
     "docs/configuration.md": ["DATASET"],
     "docs/data-set.md": ["CONVERTED", "MINE"],
     "docs/evaluation.md": ["DATASET", "SYNTHETIC", "REAL", "MASKS"],
     "docs/scanner-exports.md": ["EXPORT"],
     "docs/troubleshooting.md": ["DATASET"],
     "docs/tutorial.md": ["EXPORT", "NEW_SCAN.nii.gz"],
-}
+}  # fmt: skip
 TRAIN = "python -m monai.bundle run training --config_file bundles/medgan/train.json --dataset_dir DATASET"
 BEFORE = {"docs/evaluation.md": [TRAIN]}  # the page is read after training
 PUBLIC = ("$MEDTRANS_DATA", "trial/", "MEDTRANS_DATA=")  # what only commands on public data mention

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -38,22 +39,27 @@ def convert(
     gaps: Annotated[str, typer.Option(help="Missing slices: refuse, resample or largest-run.")] = "refuse",
     tilt: Annotated[str, typer.Option(help="Tilted gantry: keep the shear, or resample.")] = "keep",
     keep_identifiers: Annotated[
-        bool, typer.Option("--keep-identifiers", help="Name folders by patient and study IDs, not pseudonyms.")
+        bool, typer.Option("--keep-identifiers", help="Folders and sidecars with IDs and dates, not pseudonyms.")
     ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing; show what would happen.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Series at a time [default: one a core].")] = None,
 ) -> None:
-    """Convert DICOM (and NIfTI, MHA, NRRD) to one NIfTI and sidecar a volume; run again to add what is new."""
+    """Convert DICOM (and NIfTI, MHA, NRRD, PAR/REC) to one NIfTI and sidecar a volume; again to add what is new."""
     from medtrans.scans import Conversion, convert_export
+    from medtrans.scans.table import shown, summary
 
     conversion = Conversion(pet_unit, philips_scale, gaps, tilt)
-    table = convert_export(export, output, conversion, workers=workers, keep_identifiers=keep_identifiers)
-    count = table["status"].value_counts()
-    for row in table[table["status"] == "failed"].itertuples():
+    table = convert_export(
+        export, output, conversion, workers=workers, keep_identifiers=keep_identifiers, dry_run=dry_run
+    )
+    failed = table[table["status"].isin(["failed", "would fail"])]
+    if dry_run:
+        typer.echo(shown(table, shutil.get_terminal_size((120, 40)).columns))
+    for row in () if dry_run else failed.itertuples():
         name = "/".join(str(part) for part in (row.patient, row.study, row.series) if part) or "unnamed"
         typer.echo(f"failed: {name} ({row.files} files): {row.reason}", err=True)
-    told = ", ".join(f"{count.get(status, 0)} {status}" for status in ("converted", "skipped", "failed"))
-    typer.echo(f"{table['files'].sum()} files: {told}; see {output / 'series.csv'}")
-    if count.get("failed", 0):
+    typer.echo(summary(table) + ("; nothing was written" if dry_run else f"; see {output / 'series.csv'}"))
+    if len(failed):
         raise typer.Exit(1)
 
 

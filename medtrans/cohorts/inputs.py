@@ -99,7 +99,7 @@ def _unlike(paths: Sequence[Path], modalities: Sequence[Modality]) -> InputError
     """
     for path, entry in zip(paths, modalities, strict=True):
         sidecar, name, kind = _sidecar(path), entry["modality"], DICOM_MODALITY.get(entry.get("kind", ""), "")
-        stated = str(sidecar.get("modality") or "")
+        stated = str(sidecar.get("Modality") or "")
         unit, wanted = str(sidecar.get("unit") or ""), str(entry.get("unit") or "")
         if kind and stated in DICOM_MODALITY.values() and stated != kind:
             problem = f"is of modality {stated}, says its sidecar, but the model translates {name} ({kind})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from medtrans.errors import InputError
@@ -24,7 +24,7 @@ def without_copies(gathered: Sequence[Sequence[Frame]]) -> tuple[list[list[Frame
     Raises:
         InputError: two different images carry one SOPInstanceUID.
     """
-    marks = _marks(gathered)
+    marks = _marks(frame for plane in gathered for frame in _simultaneous(plane))
     kept: list[list[Frame]] = []
     copies: list[Frame] = []
     for plane in gathered:
@@ -33,6 +33,7 @@ def without_copies(gathered: Sequence[Sequence[Frame]]) -> tuple[list[list[Frame
         copies += dropped
     counts = Counter(len(plane) for plane in kept)
     if len(counts) > 1:
+        marks |= _marks(frame for plane in kept if len(plane) > 1 for frame in plane if id(frame) not in marks)
         usual = max(counts, key=lambda count: (counts[count], -count))
         for number, plane in enumerate(kept):
             if len(plane) > usual:
@@ -42,10 +43,15 @@ def without_copies(gathered: Sequence[Sequence[Frame]]) -> tuple[list[list[Frame
     return kept, copies
 
 
-def _marks(gathered: Sequence[Sequence[Frame]]) -> dict[int, str]:
-    """The fingerprint of every frame that shares its plane, each file decoded once."""
-    sharing = [frame for plane in gathered if len(plane) > 1 for frame in plane]
-    return {id(frame): fingerprint(frame, stored) for frame, stored in stored_planes(sharing)}
+def _simultaneous(plane: Sequence[Frame]) -> list[Frame]:
+    """The frames of a plane that share their moment with another one: only their pixels need to be compared."""
+    counts = Counter(moment(frame) for frame in plane)
+    return [frame for frame in plane if counts[moment(frame)] > 1]
+
+
+def _marks(frames: Iterable[Frame]) -> dict[int, str]:
+    """The fingerprint of every frame, each file decoded once."""
+    return {id(frame): fingerprint(frame, stored) for frame, stored in stored_planes(frames)}
 
 
 def _distinct(plane: Sequence[Frame], keys: Sequence[Any], most: int | None = None) -> tuple[list[Frame], list[Frame]]:

@@ -23,7 +23,9 @@ from medtrans.scans.archives import (
     unpack,
 )
 from medtrans.scans.headers import ScanFile, read_dicom
+from medtrans.scans.parrec import MARK as PAR_MARK
 
+HEADER_SIZES = {size.to_bytes(4, order) for size in (348, 540) for order in ("little", "big")}  # NIfTI, Analyze
 HEAD = 544  # bytes that tell every format: NIfTI-2 headers are 540 long
 NESTED = 4  # archives within archives that are opened
 VALUE_TYPES = {b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT", b"OB", b"OW",
@@ -174,6 +176,10 @@ def scan_file(path: Path) -> ScanFile:
         return ScanFile(path, "nifti")
     if head.startswith(b"NRRD000") or (b"ObjectType" in head and b"NDims" in head):
         return ScanFile(path, "itk")
+    if head[:4] in HEADER_SIZES:
+        return ScanFile(path, "nifti" if head[344:347] == b"ni1" or head[4:7] == b"ni2" else "analyze")
+    if PAR_MARK in head:
+        return ScanFile(path, "parrec")
     if archive_kind(path, head):
         return ScanFile(path, "archive")
     return _no_scan(path, head)
@@ -200,8 +206,6 @@ def _no_scan(path: Path, head: bytes) -> ScanFile:
     for mark, kind in UNREADABLE.items():
         if head.startswith(mark):
             return ScanFile(path, problem=f"{kind_name(kind)}: unpack it first", failed=True)
-    if head[:4] in (b"\x5c\x01\x00\x00", b"\x00\x00\x01\x5c"):
-        return ScanFile(path, problem="Analyze or two-file NIfTI header: save it as one .nii file first")
     if any(_bare_data_set(head, start) and head[start + 4 : start + 6] in VALUE_TYPES for start in range(1, 64)):
         return ScanFile(path, problem="damaged DICOM file: its data set does not begin where it should", failed=True)
     return ScanFile(path, problem="no image file")

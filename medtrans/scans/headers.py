@@ -22,8 +22,10 @@ from medtrans.scans.frames import Frame
 from medtrans.scans.mosaic import is_mosaic, mosaic_frames
 from medtrans.scans.native import place_of_pixels
 from medtrans.scans.realworld import real_world_values
+from medtrans.scans.sidecar import SIDECAR_TAGS
 
 TAGS = (
+    *SIDECAR_TAGS,
     "SpecificCharacterSet", "ImageType", "SOPClassUID", "SOPInstanceUID", "Modality", "Manufacturer",
     "ManufacturerModelName", "SeriesDescription", "ProtocolName", "TimezoneOffsetFromUTC",
     "StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate",
@@ -45,9 +47,16 @@ TAGS = (
     "PatientSize", "PatientSex", "DecayCorrected", "DecayCorrectionDateTime", "AttenuationCorrected",
 )  # fmt: skip
 RADIOPHARMACEUTICAL = (
+    "Radiopharmaceutical",
     "RadiopharmaceuticalStartTime", "RadiopharmaceuticalStartDateTime", "RadionuclideTotalDose", "RadionuclideHalfLife",
 )  # fmt: skip
-LISTS = {"ImageType", "FrameType", "CorrectedImage"}  # always tuples, also with one entry
+LISTS = {
+    "ImageType",
+    "FrameType",
+    "CorrectedImage",
+    "ScanningSequence",
+    "SequenceVariant",
+}  # always tuples, also with one entry
 # (group, element within the creator's block) -> private creator, VR, the name the rest of the room knows it by
 PRIVATE: dict[tuple[int, int], tuple[str, str, str]] = {
     (0x0043, 0x2F): ("GEMS_PARM_01", "SS", "GEComponent"),  # 0 magnitude, 1 phase, 2 real, 3 imaginary
@@ -202,6 +211,13 @@ def _private(value: Any, kind: str) -> float | str | tuple[float, ...] | None:
         return None
 
 
+def nuclide(drug: Dataset) -> dict[str, Any]:
+    """What the code of a radiopharmaceutical's nuclide means, under ``Radionuclide``."""
+    codes = drug.get("RadionuclideCodeSequence")
+    meaning = tag_values(codes[0], ("CodeMeaning",)).get("CodeMeaning") if codes else None
+    return {"Radionuclide": meaning} if meaning else {}
+
+
 def why_no_image(tags: dict[str, Any], sop_class: str) -> str:
     """Why a readable DICOM file holds no image to convert, empty when it does."""
     modality = tags.get("Modality", "")
@@ -240,7 +256,9 @@ def read_dicom(path: Path) -> ScanFile:
         if OVERLAY_BIT in dataset:
             file.tags["OverlayBitPosition"] = plain(dataset[OVERLAY_BIT].value) or 0
         drugs = dataset.get("RadiopharmaceuticalInformationSequence") or []
-        file.tags["Radiopharmaceutical"] = tuple(tag_values(drug, RADIOPHARMACEUTICAL) for drug in drugs)
+        file.tags["Radiopharmaceutical"] = tuple(
+            tag_values(drug, RADIOPHARMACEUTICAL) | nuclide(drug) for drug in drugs
+        )
         file.tags["TransferSyntax"] = str(dataset.file_meta.get("TransferSyntaxUID", ""))
         sop_class = str(file.tags.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID", ""))
         file.problem = why_no_image(file.tags, sop_class)

@@ -1,8 +1,9 @@
-"""NIfTI, MetaImage and NRRD files taken over as they are, once their geometry has been checked."""
+"""NIfTI, MetaImage, NRRD and Philips PAR/REC files taken over as they are, once their geometry has been checked."""
 
 from __future__ import annotations
 
 import re
+from contextlib import ExitStack
 from io import IOBase
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,11 @@ import numpy as np
 from isal import igzip
 
 from medtrans.errors import InputError
+from medtrans.scans.conversion import Conversion
+from medtrans.scans.datafiles import data_files
 from medtrans.scans.geometry import LPS_TO_RAS, acquired_plane, largest_distance, to_ras
+from medtrans.scans.headers import ScanFile
+from medtrans.scans.parrec import Recorded, read_recorded
 from medtrans.scans.volume import Volume
 
 DISAGREE = 0.1  # mm between qform and sform, anywhere in the volume, from which it is said
@@ -23,24 +28,50 @@ CONTRASTS = {
     "mra": ("MR", "MRA"), "mr": ("MR", ""), "ct": ("CT", ""), "pet": ("PT", ""), "pt": ("PT", ""),
 }  # fmt: skip
 METRES = {"meter": 1000.0, "micron": 0.001, "mm": 1.0, "unknown": 1.0}
+NRRD_SPACES = {
+    "right-anterior-superior", "ras", "left-anterior-superior", "las", "left-posterior-superior", "lps",
+    "right-anterior-superior-time", "rast", "left-anterior-superior-time", "last", "left-posterior-superior-time",
+    "lpst",
+}  # fmt: skip
 
 
-def read_nifti(path: Path) -> Volume:
-    """A NIfTI file with its sform, or its qform where it has none.
+def read_image(file: ScanFile, conversion: Conversion | None = None, label: str = "", pixels: bool = True) -> Volume:
+    """The volume in an image file that is no DICOM.
+
+    Args:
+        file: of format ``nifti``, ``itk`` (MetaImage, NRRD), ``parrec`` or ``analyze``.
+        conversion: PAR/REC files have Philips' two scales.
+        label: which of the contrasts in a PAR/REC file.
+        pixels: whether to read them; otherwise all voxels are 0, without taking memory.
+
+    Raises:
+        InputError: it cannot be a volume; the message says why.
+    """
+    if file.format == "parrec":
+        recorded = read_recorded(file.path, (conversion or Conversion()).philips_scale, label, pixels)
+        volume = _of_recorded(recorded, file.path)
+    else:
+        readers = {"nifti": read_nifti, "itk": read_itk, "analyze": _refuse_analyze}
+        volume = readers[file.format](file.path, pixels)
+    volume.metadata["files"] = 1 + len(data_files(file.path, file.format))
+    return volume
+
+
+def read_nifti(path: Path, pixels: bool = True) -> Volume:
+    """A NIfTI file, or the header of one in two files, with its sform, or its qform where it has none.
 
     Raises:
         InputError: damaged, without orientation, singular or not finite, colour, or not 3D or 4D.
     """
     try:
-        with _unzipped(path) as stream:  # nibabel.load goes by the file's name
-            second = stream.read(8)[4:8] == b"n+2\0"
-            stream.seek(0)
-            image = (nib.Nifti2Image if second else nib.Nifti1Image).from_stream(stream)
+        with ExitStack() as opened:
+            image, streams = _nifti(path, opened)
             if image.get_data_dtype().fields is not None or image.get_data_dtype().kind == "c":
                 raise _refused("its voxels are colours or complex numbers", "Split them into real values")
-            array = np.asarray(image.dataobj, dtype=np.float32)
-            while stream.read(1 << 20):  # to its end, where gzip keeps its checksum
-                pass
+            array = np.asarray(image.dataobj, dtype=np.float32) if pixels else _nothing(image.shape)
+            for stream in streams if pixels else ():
+                while stream.read(1 << 20):  # to its end, where gzip keeps its checksum
+                    pass
         affine, unit, warnings = np.array(image.affine, float), image.header.get_xyzt_units()[0], _forms(image)
     except InputError:
         raise
@@ -49,10 +80,9 @@ def read_nifti(path: Path) -> Volume:
     affine[:3] *= METRES.get(unit, 1.0)
     if METRES.get(unit, 1.0) != 1.0:
         warnings.append(f"header is in {unit}, turned to mm")
-    volume = _taken_over(array, affine, path, "NIfTI scl_slope and scl_inter", warnings)
-    slope, intercept = image.dataobj.slope, image.dataobj.inter
+    volume = _taken_over(array, affine, path, "NIfTI scl_slope and scl_inter", warnings, pixels)
     if image.get_data_dtype().kind in "iu":
-        volume.stored_scale = float(slope), float(intercept)
+        volume.stored_scale = float(image.dataobj.slope), float(image.dataobj.inter)
     return volume
 
 
@@ -73,13 +103,35 @@ def _forms(image: nib.Nifti1Image) -> list[str]:
     return [f"qform and sform are up to {apart:.1f} mm apart; the sform is used"]
 
 
-def _unzipped(path: Path) -> IOBase:
+def _nifti(path: Path, opened: ExitStack) -> tuple[nib.Nifti1Image, list[IOBase]]:
+    """The image behind a NIfTI-1 or -2 header, whatever the files are called, its voxels still in the streams."""
+    stream = _unzipped(path, opened)
+    head = stream.read(348)
+    stream.seek(0)
+    second = head[4:6] in (b"n+", b"ni")
+    if head[344:347] == b"ni1" or head[4:7] == b"ni2":
+        (data,) = data_files(path, "nifti")
+        voxels = _unzipped(data, opened)
+        holders = {"header": nib.FileHolder(fileobj=stream), "image": nib.FileHolder(fileobj=voxels)}
+        return (nib.Nifti2Pair if second else nib.Nifti1Pair).from_file_map(holders), [stream, voxels]
+    return (nib.Nifti2Image if second else nib.Nifti1Image).from_stream(stream), [stream]
+
+
+def _unzipped(path: Path, opened: ExitStack) -> IOBase:
     with path.open("rb") as file:
         zipped = file.read(2) == b"\x1f\x8b"
-    return igzip.IGzipFile(path) if zipped else path.open("rb")
+    stream: Any = igzip.IGzipFile(path) if zipped else path.open("rb")
+    return opened.enter_context(stream)
 
 
-def read_itk(path: Path) -> Volume:
+def _refuse_analyze(path: Path, pixels: bool = True) -> Volume:
+    raise _refused(
+        "Analyze 7.5 header: it does not say which side is left, and programs disagree",
+        "Convert the original, or save it as NIfTI with a program that knows how it was made",
+    )
+
+
+def read_itk(path: Path, pixels: bool = True) -> Volume:
     """A MetaImage or NRRD file, read by SimpleITK (LPS) and turned to RAS.
 
     Raises:
@@ -87,33 +139,59 @@ def read_itk(path: Path) -> Volume:
     """
     import SimpleITK
 
-    if not _states_space(path):
-        raise _refused("the NRRD header states no space: left and right are unknown", "Set its space and directions")
+    with path.open("rb") as file:
+        head = file.read(65536)
+    nrrd = head.startswith(b"NRRD")
+    if nrrd:
+        _refuse_unknown_space(head)
+    reader = SimpleITK.ImageFileReader()
+    reader.SetImageIO("NrrdImageIO" if nrrd else "MetaImageIO")  # the name of the file need not tell
+    reader.SetFileName(str(path))
     try:
-        image = SimpleITK.ReadImage(str(path))
+        reader.ReadImageInformation()
+        if reader.GetNumberOfComponents() > 1:
+            raise _refused("its voxels have several components", "Split them into images of their own")
+        dimension, size = reader.GetDimension(), reader.GetSize()
+        image: Any = reader.Execute() if pixels and dimension in (3, 4) else reader
     except RuntimeError as error:
         raise _refused("the image file is damaged or its data file is missing", "Copy it again") from error
-    if image.GetNumberOfComponentsPerPixel() > 1:
-        raise _refused("its voxels have several components", "Split them into images of their own")
-    dimension = image.GetDimension()
     if dimension not in (3, 4):
         raise _refused(f"it has {dimension} dimensions", "Give a volume or a series of volumes")
     lps = np.eye(4)
     direction = np.array(image.GetDirection()).reshape(dimension, dimension)
     lps[:3, :3] = direction[:3, :3] * np.array(image.GetSpacing()[:3])
     lps[:3, 3] = image.GetOrigin()[:3]
-    array = SimpleITK.GetArrayFromImage(image).transpose().astype(np.float32)
-    return _taken_over(array, LPS_TO_RAS @ lps, path, "as stored", [])
+    array = SimpleITK.GetArrayFromImage(image).transpose().astype(np.float32) if pixels else _nothing(size)
+    return _taken_over(array, LPS_TO_RAS @ lps, path, "as stored", [], pixels)
 
 
-def _states_space(path: Path) -> bool:
-    """Whether an NRRD header says what its axes mean; MetaImage always does (LPS)."""
-    with path.open("rb") as file:
-        head = file.read(65536)
-    return not head.startswith(b"NRRD") or re.search(rb"^space( dimension)?:", head, re.MULTILINE) is not None
+def _refuse_unknown_space(head: bytes) -> None:
+    """An NRRD header must say what its axes mean; MetaImage always does (LPS)."""
+    match = re.search(rb"^space:[ \t]*([^\r\n]+)", head.split(b"\n\n")[0].split(b"\r\n\r\n")[0], re.MULTILINE)
+    if match is None:
+        raise _refused("the NRRD header states no space: left and right are unknown", "Set its space and directions")
+    if match[1].decode("latin-1").strip().lower() not in NRRD_SPACES:
+        raise _refused(
+            "the space in the NRRD header is not that of a patient", "Set it to left-posterior-superior or the like"
+        )
 
 
-def _taken_over(array: np.ndarray, affine: np.ndarray, path: Path, rescale: str, warnings: list[str]) -> Volume:
+def _of_recorded(recorded: Recorded, path: Path) -> Volume:
+    rescale = f"Philips PAR/REC, {recorded.scale} values"
+    volume = _taken_over(recorded.array, recorded.affine, path, rescale, [], recorded.pixels)
+    volume.stored_scale = recorded.stored_scale
+    volume.metadata |= recorded.fields
+    return volume
+
+
+def _nothing(shape: Any) -> np.ndarray:
+    """Zeros that take no memory, in the place of voxels that need not be read."""
+    return np.broadcast_to(np.float32(0), tuple(map(int, shape)))
+
+
+def _taken_over(
+    array: np.ndarray, affine: np.ndarray, path: Path, rescale: str, warnings: list[str], pixels: bool
+) -> Volume:
     while array.ndim > 3 and array.shape[-1] == 1:
         array = array[..., 0]
     if array.ndim == 2:
@@ -122,7 +200,7 @@ def _taken_over(array: np.ndarray, affine: np.ndarray, path: Path, rescale: str,
         raise _refused(f"its shape is {array.shape}", "Give a volume or a series of volumes")
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
         raise _refused("its affine is singular or not finite", "Set its orientation")
-    bad = int(np.count_nonzero(~np.isfinite(array)))
+    bad = int(np.count_nonzero(~np.isfinite(array))) if pixels else 0
     if bad:
         raise _refused(f"{bad} voxels are NaN or infinite", "Replace them by the background value")
     modality, description = contrast_of(path)
@@ -132,14 +210,13 @@ def _taken_over(array: np.ndarray, affine: np.ndarray, path: Path, rescale: str,
         "unit": "",
         "rescale": rescale,
         "frame_of_reference": "",
-        "files": 1,
         "warnings": warnings,
         "acquired_plane": acquired_plane(affine),
     }
     if array.ndim == 4:
         metadata["time_points"] = array.shape[3]
     turned, turned_affine = to_ras(array, affine)
-    volume = Volume(np.asfortranarray(turned), turned_affine, metadata)
+    volume = Volume(np.asfortranarray(turned) if pixels else turned, turned_affine, metadata)
     metadata["spacing_mm"] = [round(value, 6) for value in volume.spacing]
     metadata["shape"] = list(volume.array.shape)
     metadata["slices"] = int(volume.array.shape[2])

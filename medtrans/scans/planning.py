@@ -4,16 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from medtrans.errors import InputError
+from medtrans.scans.datafiles import data_files
 from medtrans.scans.frames import Frame
 from medtrans.scans.headers import ScanFile
+from medtrans.scans.parrec import contrasts
 from medtrans.scans.parts import Part, split_series
+
+IMAGES = ("nifti", "itk", "parrec", "analyze")  # formats of image files that are no DICOM
 
 
 @dataclass
 class Job:
-    """One row of the table: files that are one volume, or the reason why they are none."""
+    """One row of the table: files that are one volume, or the reason why they are none.
+
+    ``files`` are those that count here, each in one job only; ``part`` are the DICOM frames of the volume, or ``image``
+    the header of an image file. ``place`` is where the volume goes, relative to the output and without suffix; ``row``
+    what the table says so far.
+    """
 
     files: list[ScanFile]
     patient: str = ""
@@ -24,12 +35,14 @@ class Job:
     reason: str = ""
     failed: bool = False
     label: str = ""
+    image: ScanFile | None = None
+    place: str = ""
     row: dict[str, Any] = field(default_factory=dict)
 
     @property
     def tags(self) -> dict[str, Any]:
         """DICOM tags of its first file."""
-        return self.part.frames[0].tags if self.part else self.files[0].tags
+        return self.part.frames[0].tags if self.part else (self.image or self.files[0]).tags
 
 
 def plan(files: Sequence[ScanFile]) -> list[Job]:
@@ -40,7 +53,13 @@ def plan(files: Sequence[ScanFile]) -> list[Job]:
     by_series: dict[tuple[str, str, str], list[ScanFile]] = {}
     left_out: dict[tuple[Any, ...], Job] = {}
     images: list[Job] = []
+    data = {file.path: data_of(file) for file in files if file.format in IMAGES}
+    free = {file.path: file for file in files if not file.format}
+    voxels = {path: free[path] for paths in data.values() for path in paths if path in free}
+    claimed = {*voxels}
     for file, (patient, study) in zip(files, _owners(files), strict=True):
+        if file.path in claimed:
+            continue  # counted with the header that names it
         uid = str(file.tags.get("SeriesInstanceUID", ""))
         if file.problem:
             key = (patient, study, uid, file.problem, file.failed)
@@ -49,7 +68,8 @@ def plan(files: Sequence[ScanFile]) -> list[Job]:
         elif file.format == "dicom":
             by_series.setdefault((patient, study, uid), []).append(file)
         else:
-            images.append(Job([file], patient, study, file.place))
+            own = [voxels.pop(path) for path in data[file.path] if path in voxels]
+            images.extend(_image_jobs(file, patient, study, [file, *own]))
     for job in left_out.values():
         job.files.sort(key=_identity)
     jobs: list[Job] = []
@@ -98,6 +118,27 @@ def _owners(files: Sequence[ScanFile]) -> list[tuple[str, str]]:
     return owners
 
 
+def data_of(file: ScanFile) -> list[Path]:
+    """The files that hold the voxels of a header; none where they are missing, which reading it tells."""
+    try:
+        return data_files(file.path, file.format)
+    except (InputError, OSError):
+        return []
+
+
+def _image_jobs(file: ScanFile, patient: str, study: str, members: list[ScanFile]) -> list[Job]:
+    """One job for an image file and its data files; of a PAR/REC file one a contrast, counted in the first."""
+    labels = [""]
+    if file.format == "parrec":
+        try:
+            labels = contrasts(file.path)
+        except InputError as error:
+            return [Job(members, patient, study, file.place, reason=error.problem, failed=True)]
+    return [
+        Job([] if n else members, patient, study, file.place, label=label, image=file) for n, label in enumerate(labels)
+    ]
+
+
 def owner(file: ScanFile) -> tuple[str, str]:
     """What identifies patient and study: DICOM tags, or for other image files the folders they lie in."""
     tags = file.tags
@@ -107,7 +148,7 @@ def owner(file: ScanFile) -> tuple[str, str]:
         if not patient:
             patient = "|".join(str(tags.get(name, "")) for name in ("PatientName", "PatientBirthDate")).strip("|")
         return patient or study or "unknown", study or "unknown"
-    if file.format in ("nifti", "itk"):
+    if file.format in IMAGES:
         *folders, name = file.place.split("/")
         if not folders:  # files side by side: each is somebody's
             return name.split(".")[0], "."

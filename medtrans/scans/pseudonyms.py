@@ -7,12 +7,17 @@ import json
 import os
 import re
 import secrets
-from collections import Counter
+import unicodedata
+from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
 from medtrans.errors import InputError
 from medtrans.files import written_whole
+
+LONGEST = 80  # bytes of UTF-8 in a name made from an identifier
+DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])", re.IGNORECASE)
+DEVICES_WITH_SUFFIX = re.compile(rf"^{DEVICES.pattern}(\.)", re.IGNORECASE)
 
 
 class Pseudonyms:
@@ -35,6 +40,12 @@ class Pseudonyms:
                 self.salt, self.names = str(stored["salt"]), dict(stored["names"])
             except (ValueError, KeyError, TypeError) as error:
                 raise InputError(self.path, "is damaged", "Convert into a new folder") from error
+        elif (folder / "series.csv").exists():
+            problem = "holds an earlier conversion, but no .pseudonyms.json that says which number is whose"
+            raise InputError(folder, problem, "Convert into a new folder")
+        self.used: defaultdict[str, set[str]] = defaultdict(set)  # by scope, in lower case
+        for key, name in self.names.items():
+            self.used[key.rpartition(":")[0]].add(str(name).casefold())
 
     def number(self, scope: str, identifiers: Iterable[str], form: str) -> dict[str, str]:
         """A name for every identifier; ones not seen before get the next numbers, in the order of their hashes.
@@ -44,32 +55,35 @@ class Pseudonyms:
             identifiers: what to name.
             form: of the names, such as ``patient-{:03d}``.
         """
-        keys = {identifier: self._key(scope, identifier) for identifier in identifiers}
-        taken = sum(key.startswith(f"{scope}:") for key in self.names)
-        for identifier in sorted(keys, key=lambda text: _digest(text)):
-            if keys[identifier] not in self.names:
-                taken += 1
-                self.names[keys[identifier]] = form.format(taken)
-        given = {identifier: self.names[key] for identifier, key in keys.items()}
-        if not self.keep_identifiers:
-            return given
-        fit = Counter(fit_for_file(identifier).lower() for identifier in given)
-        return {
-            identifier: own if (own := fit_for_file(identifier)) and fit[own.lower()] == 1 else f"{own}{name}"
-            for identifier, name in given.items()
-        }
+        ordered = sorted(identifiers, key=_digest)
+        if self.keep_identifiers:
+            return {own: self.unique(scope, f"kept {own}", fit_for_file(own) or form.format(1)) for own in ordered}
+        count = 0
+        for identifier in ordered:
+            key = self._key(scope, identifier)
+            while key not in self.names:
+                count += 1
+                if form.format(count).casefold() not in self.used[scope]:
+                    self._give(scope, key, form.format(count))
+        return {identifier: self.names[self._key(scope, identifier)] for identifier in ordered}
 
     def unique(self, scope: str, identifier: str, wanted: str) -> str:
-        """``wanted``, or with ``-2``, ``-3``, ... behind it when another identifier of ``scope`` has it already."""
+        """``wanted``, or with ``-2``, ``-3``, ... behind it when another identifier of ``scope`` has it already.
+
+        Names that differ only in case count as the same: on many file systems they are.
+        """
         key = self._key(scope, identifier)
         if key not in self.names:
-            used = {name for other, name in self.names.items() if other.startswith(f"{scope}:")}
             name, count = wanted, 1
-            while name in used:
+            while name.casefold() in self.used[scope]:
                 count += 1
                 name = f"{wanted}-{count}"
-            self.names[key] = name
+            self._give(scope, key, name)
         return self.names[key]
+
+    def _give(self, scope: str, key: str, name: str) -> None:
+        self.names[key] = name
+        self.used[scope].add(name.casefold())
 
     def save(self) -> None:
         """Write the file, readable by its owner only."""
@@ -87,5 +101,10 @@ def _digest(text: str) -> str:
 
 
 def fit_for_file(text: str) -> str:
-    """``text`` with all but letters, digits, dot, dash and underscore replaced, and never a hidden or parent folder."""
-    return re.sub(r"[^\w.-]+", "_", text, flags=re.UNICODE).strip("._ ")[:100]
+    """``text`` as a file name on every system: letters, digits, dot, dash and underscore, at most LONGEST bytes.
+
+    Never a hidden or parent folder, never a name that Windows keeps for devices; empty when nothing is left.
+    """
+    name = re.sub(r"[^\w.-]+", "_", unicodedata.normalize("NFC", text)).strip("._- ")
+    name = name.encode("utf-8", "ignore")[:LONGEST].decode("utf-8", "ignore").strip("._- ")
+    return f"{name}_" if DEVICES.fullmatch(name) else DEVICES_WITH_SUFFIX.sub(r"\1_\2", name)

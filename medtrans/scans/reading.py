@@ -20,12 +20,11 @@ from medtrans.scans.parts import Part
 from medtrans.scans.pixels import image_name, lossy, stored_planes
 from medtrans.scans.placing import place
 from medtrans.scans.regular_grid import RegularGrid
+from medtrans.scans.sidecar import described, full_description
 from medtrans.scans.stacks import Stack, arrange
 from medtrans.scans.units import Unit, unit_of
 from medtrans.scans.values import AIR_HU, Rescaler
 from medtrans.scans.volume import Volume
-
-SCALE = ("MagneticFieldStrength", "RepetitionTime", "EchoTime", "InversionTime", "FlipAngle", "ConvolutionKernel")
 
 
 def read_part(part: Part, conversion: Conversion, series: Sequence[Frame] = ()) -> Volume:
@@ -54,7 +53,8 @@ def read_part(part: Part, conversion: Conversion, series: Sequence[Frame] = ()) 
     scale = _to_unit(array, metadata, unit_of(stack.all_frames, series, conversion.pet_unit), rescaler.stored_scale)
     if rescaler.padded:
         metadata["padding"] = {"voxels": rescaler.padded, "replaced_by": rescaler.background}
-    _warn_of_values(array, metadata, tags)
+    _warn_of_values(array, metadata)
+    metadata["warnings"] += _doubts(tags)
     metadata["acquired_plane"] = acquired_plane(grid.affine)
     metadata["geometry"] = placed.description(rescaler.background)
     volume = Volume(array, affine, metadata, stack.frames, grid.affine if grid.holds_planes else None)
@@ -63,6 +63,27 @@ def read_part(part: Part, conversion: Conversion, series: Sequence[Frame] = ()) 
     metadata["shape"] = list(volume.array.shape)
     metadata["orientation"] = "".join(nib.aff2axcodes(affine))
     return volume
+
+
+def foresee_part(part: Part, conversion: Conversion, series: Sequence[Frame] = ()) -> dict[str, Any]:
+    """The metadata that :func:`read_part` will give, as far as headers tell.
+
+    Pixels are read only where images repeat and headers do not tell copies from time points.
+
+    Raises:
+        InputError: the part cannot be a volume; the message says why.
+    """
+    if part.verdict is not None:
+        raise part.verdict
+    placed = place(arrange(part.frames, complete_only=conversion.gaps == "largest-run"), conversion)
+    stack, grid = placed.stack, placed.grid
+    shape, affine = ras_shape_and_affine(grid.shape, grid.affine)
+    unit = unit_of(stack.all_frames, series, conversion.pet_unit)
+    metadata = _metadata(part, stack) | {"unit": unit.name}
+    metadata["warnings"] = [*stack.warnings, *placed.warnings, *unit.warnings, *_doubts(stack.frames[0][0].tags)]
+    metadata["spacing_mm"] = [round(float(value), 6) for value in np.linalg.norm(affine[:3, :3], axis=0)]
+    metadata["shape"] = [*shape, *([len(stack.frames)] if len(stack.frames) > 1 else [])]
+    return metadata
 
 
 def _fill(array: np.ndarray, stack: Stack, grid: RegularGrid, rescaler: Rescaler) -> None:
@@ -96,20 +117,16 @@ def frame_of_reference(tags: dict[str, Any]) -> str:
 
 def _metadata(part: Part, stack: Stack) -> dict[str, Any]:
     tags = stack.frames[0][0].tags
-    description = str(tags.get("SeriesDescription", ""))
     metadata: dict[str, Any] = {
         "modality": tags.get("Modality", ""),
-        "description": f"{description} [{part.label}]".strip() if part.label else description,
-        "manufacturer": str(tags.get("Manufacturer", "")),
-        "model": str(tags.get("ManufacturerModelName", "")),
-        "image_type": list(tags.get("ImageType", ())),
+        "description": full_description(tags | {"part": part.label}),
         "unit": "",
         "rescale": "",
         "frame_of_reference": frame_of_reference(tags),
         "files": len({id(frame.file) for frame in [*stack.all_frames, *stack.copies, *stack.left_out]}),
         "slices": len(stack.frames[0]),
     }
-    metadata |= {name: tags[name] for name in SCALE if name in tags}
+    metadata |= described(stack.frames, part.label)
     if stack.copies:
         metadata["copies_dropped"] = len(stack.copies)
     if stack.times_left_out:
@@ -150,7 +167,7 @@ def _to_unit(
     return scale and (scale[0] * unit.factor, scale[1] * unit.factor)
 
 
-def _warn_of_values(array: np.ndarray, metadata: dict[str, Any], tags: dict[str, Any]) -> None:
+def _warn_of_values(array: np.ndarray, metadata: dict[str, Any]) -> None:
     low, high = float(array.min()), float(array.max())
     if metadata["unit"] == "HU" and low < AIR_HU:
         metadata["warnings"].append(
@@ -158,8 +175,13 @@ def _warn_of_values(array: np.ndarray, metadata: dict[str, Any], tags: dict[str,
         )
     if low == high:
         metadata["warnings"].append(f"every voxel is {low:g}")
-    metadata["warnings"] += lossy(tags)
+
+
+def _doubts(tags: dict[str, Any]) -> list[str]:
+    """What the header says that the user should know."""
+    doubts = lossy(tags)
     if tags.get("PhotometricInterpretation") == "MONOCHROME1":
-        metadata["warnings"].append("MONOCHROME1: values as stored, shown dark for high by viewers")
-    if not metadata["frame_of_reference"]:
-        metadata["warnings"].append("no FrameOfReferenceUID: alignment with other series is not stated by the header")
+        doubts.append("MONOCHROME1: values as stored, shown dark for high by viewers")
+    if not tags.get("FrameOfReferenceUID"):
+        doubts.append("no FrameOfReferenceUID: alignment with other series is not stated by the header")
+    return doubts

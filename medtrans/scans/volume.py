@@ -11,9 +11,10 @@ import nibabel as nib
 import numpy as np
 from isal import igzip_threaded
 
-from medtrans.files import written_whole
+from medtrans.files import file_hash, written_whole
 from medtrans.scans.frames import Frame
 from medtrans.scans.geometry import SHEARED, largest_distance
+from medtrans.scans.sidecar import sidecar
 from medtrans.scans.storage import stored
 
 PIECE = 1 << 20  # bytes handed to the compressor at a time
@@ -26,8 +27,8 @@ class Volume:
     Attributes:
         array: float32, (X, Y, Z) or (X, Y, Z, T), axes in RAS order.
         affine: voxel index to RAS mm, 4x4; its axes may be oblique, and sheared for a tilted gantry.
-        metadata: what the sidecar says: modality, unit, rescale convention, warnings, ... Free of patient data as far
-            as the free text of SeriesDescription is.
+        metadata: what the sidecar says (see :mod:`~medtrans.scans.sidecar`): scanner, acquisition, unit, warnings, ...
+            Free of patient data as far as the free text of SeriesDescription and ProtocolName is.
         frames: ``frames[t][k]``, the DICOM frames in stacking order; empty when the source is no DICOM.
         stack_affine: (column, row, plane, 1) of ``frames`` to RAS mm, to find a plane in ``array`` again.
         stored_scale: slope and intercept that made all values out of integers, None when there is no such pair.
@@ -67,21 +68,28 @@ def nifti_image(volume: Volume) -> nib.Nifti1Image:
     return image
 
 
-def write_volume(volume: Volume, path: Path) -> None:
+def write_volume(volume: Volume, path: Path) -> dict[str, Any]:
     """Write ``path`` (.nii or .nii.gz), then its sidecar, which marks it complete.
+
+    Returns:
+        The sidecar; its ``sha256`` are of the files beside it, by suffix.
 
     Raises:
         InputError: the folder cannot be written.
     """
     image = nifti_image(volume)
-    with written_whole(path) as temporary, temporary.open("wb") as file:
-        if path.suffix == ".gz":  # equal bytes for equal volumes: no name, no time, independent of threads
-            with igzip_threaded.open(file, "wb", threads=1) as zipped:
-                _write_nifti(image, zipped)
-        else:
-            _write_nifti(image, file)
-    with written_whole(sidecar_path(path)) as temporary:
-        temporary.write_text(json.dumps(volume.metadata, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    with written_whole(path) as temporary:
+        with temporary.open("wb") as file:
+            if path.suffix == ".gz":  # equal bytes for equal volumes: no name, no time, independent of threads
+                with igzip_threaded.open(file, "wb", threads=1) as zipped:
+                    _write_nifti(image, zipped)
+            else:
+                _write_nifti(image, file)
+        checksums = {suffix_of(path): file_hash(temporary)}
+    fields = sidecar(volume.metadata) | {"sha256": checksums}
+    with written_whole(file_beside(path, ".json")) as temporary:
+        temporary.write_text(json.dumps(fields, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return fields
 
 
 def _write_nifti(image: nib.Nifti1Image, stream: IO[bytes]) -> None:
@@ -93,6 +101,11 @@ def _write_nifti(image: nib.Nifti1Image, stream: IO[bytes]) -> None:
         stream.write(voxels[start : start + PIECE].tobytes())
 
 
-def sidecar_path(path: Path) -> Path:
-    """``x.json`` for ``x.nii.gz`` or ``x.nii``."""
-    return path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + ".json")
+def suffix_of(path: Path) -> str:
+    """``.nii.gz`` or ``.nii``."""
+    return ".nii.gz" if path.name.endswith(".nii.gz") else ".nii"
+
+
+def file_beside(path: Path, suffix: str) -> Path:
+    """``x.json`` for ``x.nii.gz`` or ``x.nii`` and ``.json``."""
+    return path.with_name(path.name.removesuffix(suffix_of(path)) + suffix)

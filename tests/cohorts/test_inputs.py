@@ -117,15 +117,15 @@ def described(path, **sidecar):
 @pytest.mark.parametrize(
     ("entry", "sidecar", "told"),
     [
-        (PET, {"modality": "PT", "unit": "Bq/ml"}, "is in Bq/ml, says its sidecar, but .* FDG in SUV"),
+        (PET, {"Modality": "PT", "unit": "Bq/ml"}, "is in Bq/ml, says its sidecar, but .* FDG in SUV"),
         (PET, {"unit": "SUV by LBM"}, "is in SUV by LBM"),
-        (CT | {"unit": "HU"}, {"modality": "MR", "unit": ""}, "is of modality MR, says its sidecar"),
-        (T1 | {"unit": ""}, {"modality": "CT", "unit": "HU"}, r"translates T1 \(MR\)"),
-        (PET, {"modality": "PT", "unit": "SUVbw"}, None),
-        (PET, {"modality": "PT", "unit": "suv"}, None),
-        (CT | {"unit": "HU"}, {"modality": "CT", "unit": ""}, None),  # says nothing, as one made from NIfTI
-        (T1 | {"unit": ""}, {"modality": "T1w", "unit": "a.u."}, None),
-        ({"modality": "FDG", "intensity": RULE}, {"modality": "CT", "unit": "HU"}, None),  # the model says nothing
+        (CT | {"unit": "HU"}, {"Modality": "MR", "unit": ""}, "is of modality MR, says its sidecar"),
+        (T1 | {"unit": ""}, {"Modality": "CT", "unit": "HU"}, r"translates T1 \(MR\)"),
+        (PET, {"Modality": "PT", "unit": "SUVbw"}, None),
+        (PET, {"Modality": "PT", "unit": "suv"}, None),
+        (CT | {"unit": "HU"}, {"Modality": "CT", "unit": ""}, None),  # says nothing, as one made from NIfTI
+        (T1 | {"unit": ""}, {"Modality": "T1w", "unit": "a.u."}, None),
+        ({"modality": "FDG", "intensity": RULE}, {"Modality": "CT", "unit": "HU"}, None),  # the model says nothing
         (PET, {}, None),
     ],
 )
@@ -155,7 +155,7 @@ def test_sub_folders_that_all_hold_another_unit_are_told_and_not_taken_for_an_ex
 
 
 def test_every_channel_is_compared_with_its_own_modality(tmp_path):
-    mr, pet = described(tmp_path / "a.nii", modality="MR"), described(tmp_path / "b.nii", modality="PT", unit="SUV")
+    mr, pet = described(tmp_path / "a.nii", Modality="MR"), described(tmp_path / "b.nii", Modality="PT", unit="SUV")
     assert "problem" not in translation_items([str(mr), str(pet)], [T1, PET])[0]
     assert f"{pet}: is of modality PT" in translation_items([str(pet), str(mr)], [T1, PET])[0]["problem"]
 
@@ -183,7 +183,7 @@ def test_a_data_set_gives_the_cases_of_a_split_with_their_windows(data_set):
 
 
 def test_a_volume_of_a_data_set_that_is_of_another_modality_is_told(data_set):
-    (data_set / "b/PD.json").write_text(json.dumps({"modality": "CT", "unit": "HU"}))
+    (data_set / "b/PD.json").write_text(json.dumps({"Modality": "CT", "unit": "HU"}))
     bad, good = translation_items(str(data_set), [PD])
     assert "is of modality CT" in bad["problem"]
     assert "problem" not in good
@@ -237,8 +237,8 @@ def test_converted_series_are_chosen_by_kind_and_by_the_recipes_patterns(cohort,
 def test_a_converted_series_that_stayed_in_another_unit_is_told(tmp_path):
     rows = [("p", "s", n, "PT", "", "2x3x4", "converted", "", f"{n}.nii.gz") for n in ("001", "002")]
     pd.DataFrame(rows, columns=list(SERIES)).to_csv(tmp_path / "series.csv", index=False)
-    described(tmp_path / "001.nii.gz", modality="PT", unit="Bq/ml")
-    described(tmp_path / "002.nii.gz", modality="PT", unit="SUV")
+    described(tmp_path / "001.nii.gz", Modality="PT", unit="Bq/ml")
+    described(tmp_path / "002.nii.gz", Modality="PT", unit="SUV")
     bad, good = translation_items(str(tmp_path), [PET])
     assert "001.nii.gz: is in Bq/ml" in bad["problem"]
     assert "problem" not in good

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from medtrans.scans.archives import (
 )
 from medtrans.scans.headers import ScanFile, read_dicom
 from medtrans.scans.parrec import MARK as PAR_MARK
+from medtrans.scans.readers import read_all
 
 HEADER_SIZES = {size.to_bytes(4, order) for size in (348, 540) for order in ("little", "big")}  # NIfTI, Analyze
 HEAD = 544  # bytes that tell every format: NIfTI-2 headers are 540 long
@@ -155,10 +155,7 @@ def _scanned(unpacked: Sequence[Sequence[Member]], workers: int) -> list[ScanFil
 
 def scan_files(paths: Sequence[Path], workers: int = 1) -> list[ScanFile]:
     """The header of every file, read once, in the order of ``paths``."""
-    with warnings.catch_warnings(), ThreadPoolExecutor(workers) as pool:
-        warnings.simplefilter("ignore")  # pydicom warns of every odd value, and quotes it
-        results = pool.map(scan_file, paths)
-        return list(progress(results, "reading headers", total=len(paths), unit="file"))
+    return list(progress(read_all(scan_file, paths, workers), "reading headers", total=len(paths), unit="file"))
 
 
 def scan_file(path: Path) -> ScanFile:

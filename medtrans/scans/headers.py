@@ -14,6 +14,7 @@ import pydicom
 from pydicom.datadict import dictionary_VM, dictionary_VR
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
+from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID
 
 from medtrans.scans.diffusion import DIFFUSION, public_diffusion
@@ -74,6 +75,7 @@ PRIVATE_TAGS = tuple(
 OVERLAY_BIT = 0x60000102  # above 0: an overlay lies in high bits of the pixels
 GROUPED = ("RadiopharmaceuticalInformationSequence", "ModalityLUTSequence", "RealWorldValueMappingSequence",
            *FUNCTIONAL_GROUPS)  # fmt: skip
+WANTED: list[Any] = [*map(Tag, TAGS), *map(Tag, PRIVATE_TAGS), Tag(OVERLAY_BIT), *map(Tag, GROUPED)]
 
 NUMBERS = {"DS", "FD", "FL", "IS", "SL", "SS", "UL", "US"}
 # Guessing these would give wrong voxels: a file in which one is damaged is refused.
@@ -145,6 +147,12 @@ def _numbers_of(keyword: str) -> bool | None:
     return dictionary_VM(keyword) != "1"
 
 
+@cache
+def _tags_of(keywords: tuple[str, ...]) -> tuple[tuple[str, BaseTag], ...]:
+    """Every keyword with its tag; pydicom looks it up again each time."""
+    return tuple((keyword, Tag(keyword)) for keyword in keywords)
+
+
 def tag_values(dataset: Dataset, keywords: tuple[str, ...]) -> dict[str, Any]:
     """The tags present, as plain values; a number that is none counts as absent.
 
@@ -152,9 +160,12 @@ def tag_values(dataset: Dataset, keywords: tuple[str, ...]) -> dict[str, Any]:
         DamagedValueError: it is one of those that must not be guessed (:data:`DECISIVE`).
     """
     values: dict[str, Any] = {}
-    for keyword in keywords:
+    present = dataset.keys()
+    for keyword, tag in _tags_of(keywords):
+        if tag not in present:
+            continue
         try:
-            value = plain(dataset.get(keyword))
+            value = plain(dataset[tag].value)
             damaged = value is not None and not _as_defined(keyword, value)
         except (ValueError, TypeError, OverflowError):
             value, damaged = None, True
@@ -241,9 +252,8 @@ def read_dicom(path: Path) -> ScanFile:
     """Read the header of a DICOM file, with or without preamble; never raises for a bad file."""
     file = ScanFile(path, "dicom")
     try:
-        wanted: list[Any] = [*TAGS, *PRIVATE_TAGS, OVERLAY_BIT, *GROUPED]
         with path.open("rb") as stream:
-            dataset = pydicom.dcmread(stream, stop_before_pixels=True, force=True, specific_tags=wanted)
+            dataset = pydicom.dcmread(stream, stop_before_pixels=True, force=True, specific_tags=WANTED)
             file.pixels = place_of_pixels(stream, dataset)
         file.tags = private_values(dataset) | tag_values(dataset, TAGS)
         if dataset.get("ModalityLUTSequence"):

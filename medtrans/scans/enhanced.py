@@ -55,26 +55,36 @@ GROUPS: dict[str, dict[str, str]] = {
 
 def enhanced_frames(file: ScanFile, dataset: Dataset) -> list[Frame]:
     """All frames of ``dataset``: the frame's functional groups over the shared ones over the file's tags."""
-    shared = dataset.get("SharedFunctionalGroupsSequence") or []
-    common = dict(file.tags)
-    for group in shared[:1]:
-        common |= _group_values(group)
-        common |= real_world_values(group, common.get("Modality", ""), "RescaleSlope" in common)
+    shared = (dataset.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
+    common = _over(_unassigned(shared) | file.tags, shared)
     frames = []
     for index, group in enumerate(dataset.PerFrameFunctionalGroupsSequence):
-        tags = common | _group_values(group)
-        tags |= real_world_values(group, tags.get("Modality", ""), "RescaleSlope" in tags)
-        frames.append(Frame.of_tags(file, index, tags))
+        own = {name: value for name, value in _unassigned(group).items() if name not in file.tags}
+        frames.append(Frame.of_tags(file, index, _over(common | own, group)))
     return frames
 
 
-def _group_values(item: Dataset) -> dict[str, Any]:
-    from medtrans.scans.headers import TAGS, private_values, tag_values
+def _over(tags: dict[str, Any], group: Dataset) -> dict[str, Any]:
+    """``tags`` with those of a functional group over them."""
+    tags = tags | _group_values(group)
+    return tags | real_world_values(group, tags.get("Modality", ""), "RescaleSlope" in tags)
+
+
+def _unassigned(group: Dataset) -> dict[str, Any]:
+    """What a series converted from single images keeps of them; the file's own tags come before these."""
+    from medtrans.scans.headers import TAGS, private_values, radiopharmaceutical, tag_values
 
     values: dict[str, Any] = {}
     for name in UNASSIGNED:
-        for converted in item.get(name) or ():
-            values |= tag_values(converted, TAGS) | private_values(converted)
+        for item in group.get(name) or ():
+            values |= tag_values(item, TAGS) | private_values(item) | radiopharmaceutical(item)
+    return values
+
+
+def _group_values(item: Dataset) -> dict[str, Any]:
+    from medtrans.scans.headers import private_values, tag_values
+
+    values: dict[str, Any] = {}
     for name, tags in GROUPS.items():
         sequence = item.get(name)
         if sequence:

@@ -185,6 +185,16 @@ def _as_defined(keyword: str, value: Any) -> bool:
     return (several or len(numbers) == 1) and all(isinstance(n, (int, float)) and math.isfinite(n) for n in numbers)
 
 
+def radiopharmaceutical(dataset: Dataset) -> dict[str, Any]:
+    """The doses given, one a dictionary; empty when the header does not speak of any."""
+    drugs = dataset.get("RadiopharmaceuticalInformationSequence") or ()
+    return (
+        {"Radiopharmaceutical": tuple(tag_values(drug, RADIOPHARMACEUTICAL) | nuclide(drug) for drug in drugs)}
+        if drugs
+        else {}
+    )
+
+
 def private_values(dataset: Dataset) -> dict[str, Any]:
     """The vendors' private tags of PRIVATE, in whichever block their creator has: numbers, and DT as text.
 
@@ -265,10 +275,7 @@ def read_dicom(path: Path) -> ScanFile:
             file.tags |= real_world_values(dataset, modality, "RescaleSlope" in file.tags or modality == "PT")
         if OVERLAY_BIT in dataset:
             file.tags["OverlayBitPosition"] = plain(dataset[OVERLAY_BIT].value) or 0
-        drugs = dataset.get("RadiopharmaceuticalInformationSequence") or []
-        file.tags["Radiopharmaceutical"] = tuple(
-            tag_values(drug, RADIOPHARMACEUTICAL) | nuclide(drug) for drug in drugs
-        )
+        file.tags |= radiopharmaceutical(dataset)
         file.tags["TransferSyntax"] = str(dataset.file_meta.get("TransferSyntaxUID", ""))
         sop_class = str(file.tags.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID", ""))
         file.problem = why_no_image(file.tags, sop_class)

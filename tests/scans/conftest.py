@@ -47,8 +47,11 @@ class Series:
         lps[:3, 3] = self.origin
         return np.diag([-1, -1, 1, 1]) @ lps
 
-    def dataset(self, k: int, pixels=None, **tags) -> FileDataset:
-        """Slice ``k`` as a data set, any tag overridden; a tag given as None is left out."""
+    def dataset(self, k: int, pixels=None, elements=(), **tags) -> FileDataset:
+        """Slice ``k`` as a data set, any tag overridden; a tag given as None is left out.
+
+        ``elements`` are (tag, VR, value) of those without a keyword, or with another VR than usual.
+        """
         pixels = self.pixels[k] if pixels is None else np.asarray(pixels)
         values = {
             "SOPClassUID": SOP_CLASS[self.tags["Modality"]],
@@ -79,6 +82,8 @@ class Series:
         for keyword, value in values.items():
             if value is not None:
                 setattr(dataset, keyword, value)
+        for element in elements:
+            dataset.add_new(*element)
         dataset.PixelData = np.ascontiguousarray(pixels).tobytes()
         return dataset
 
@@ -98,7 +103,7 @@ class Series:
             self.write(k, encoding=encoding, **tags)
         return self
 
-    def write_enhanced(self, frames, shared=True, name="enhanced", **tags):
+    def write_enhanced(self, frames, shared=True, name="enhanced", groups_for_all=None, **tags):
         """One enhanced file; ``frames`` lists (slice, pixels, slope, functional-group tags)."""
         pixels = np.stack([p for _, p, _, _ in frames])
         dataset = self.dataset(
@@ -110,12 +115,16 @@ class Series:
         common = {
             "PlaneOrientationSequence": [_item(ImageOrientationPatient=[f"{v:.12f}"[:16] for v in self.orientation])],
             "PixelMeasuresSequence": [_item(PixelSpacing=list(self.spacing), SliceThickness="3")],
+            **(groups_for_all or {}),
         }
         groups = []
         for k, _, slope, extra in frames:
             position = _item(ImagePositionPatient=[f"{v:.10g}" for v in self.origin + k * self.step])
-            values = _item(RescaleSlope=str(slope), RescaleIntercept="0", RescaleType="US")
-            group = _item(PlanePositionSequence=[position], PixelValueTransformationSequence=[values], **extra)
+            scaled = {}
+            if slope is not None:
+                values = _item(RescaleSlope=str(slope), RescaleIntercept="0", RescaleType="US")
+                scaled["PixelValueTransformationSequence"] = [values]
+            group = _item(**({"PlanePositionSequence": [position]} | scaled | extra))
             if not shared:
                 for keyword, value in common.items():
                     setattr(group, keyword, value)

@@ -109,3 +109,154 @@ def test_a_gap_between_frames_is_refused_or_filled(make_series):
         read_series(series.folder)
     [volume] = read_series(series.folder, Conversion(gaps="resample"))
     np.testing.assert_allclose(volume.array[0, 0], [0, 20, 20, (20 + 40) / 2, 40, 100, 60])
+
+
+def rescaled(slope, intercept, kind="US"):
+    values = item(RescaleSlope=str(slope), RescaleIntercept=str(intercept), RescaleType=kind)
+    return {"PixelValueTransformationSequence": [values]}
+
+
+def test_enhanced_ct_has_scale_kernel_and_padding_frame_by_frame(make_series, reference_image):
+    series = make_series(Modality="CT", RescaleIntercept=None)
+    pixels = series.pixels.astype(np.uint16)
+    pixels[:, 0] = 63536
+    slopes, intercepts = np.array([1, 0.5, 2, 1, 1.5]), np.array([-1024, -1000, -8192, -1024, -10])
+    frames = [(k, pixels[k], None, rescaled(slopes[k], intercepts[k], "HU")) for k in (2, 0, 4, 1, 3)]
+    kernel = {"CTReconstructionSequence": [item(ConvolutionKernel="H30s")],
+              "CTImageFrameTypeSequence": [item(FrameType=["ORIGINAL", "PRIMARY", "VOLUME", "NONE"])]}  # fmt: skip
+    series.write_enhanced(frames, groups_for_all=kernel)
+    path = series.folder / "enhanced"
+    dataset = pydicom.dcmread(path)
+    dataset.add_new(0x00280120, "US", 63536)
+    dataset.save_as(path)
+    truth = pixels * slopes[:, None, None] + intercepts[:, None, None]
+    truth[:, 0] = -1024
+    [volume] = read_series(series.folder)
+    np.testing.assert_allclose(volume.array, reference_image(series, truth).get_fdata(), rtol=1e-6)
+    assert volume.metadata["unit"] == "HU"
+    assert volume.metadata["ConvolutionKernel"] == "H30s"
+    assert volume.metadata["padding"] == {"voxels": 5 * 6, "replaced_by": -1024.0}
+
+
+def mapped(slope, unit, intercept=0.0):
+    """A linear Real World Value Mapping."""
+    code = item(CodeValue=unit, CodingSchemeDesignator="UCUM", CodeMeaning=unit)
+    return item(RealWorldValueSlope=float(slope), RealWorldValueIntercept=float(intercept),
+                MeasurementUnitsCodeSequence=[code])  # fmt: skip
+
+
+def enhanced_pet(make_series, mappings, **tags):
+    """Injected at 10:00, corrected to 10:45; slope k + 1 in frame k of each mapping."""
+    dose = item(RadiopharmaceuticalStartDateTime="20200102100000.00", RadionuclideTotalDose="370",  # MBq
+                RadionuclideHalfLife="6586.2")  # fmt: skip
+    defaults = {"Modality": "PT", "PatientWeight": "70", "DecayCorrected": "YES", "AttenuationCorrected": "YES",
+                "DecayCorrectionDateTime": "20200102104500.00", "RadiopharmaceuticalInformationSequence": [dose],
+                "SeriesDate": "20200102", "SeriesTime": "160000"}  # fmt: skip
+    series = make_series(**(defaults | tags))
+    frames = [
+        (k, series.pixels[k], 7.0, {"RealWorldValueMappingSequence": [mapped(m * (k + 1), u) for u, m in mappings]})
+        for k in range(5)
+    ]
+    series.write_enhanced(frames)
+    return series, series.pixels * (np.arange(5) + 1.0)[:, None, None]
+
+
+def test_enhanced_pet_is_mapped_to_activity_and_its_dose_is_in_megabecquerel(make_series, reference_image):
+    series, activity = enhanced_pet(make_series, [("{propcounts}", 3), ("Bq/ml", 1)])
+    [volume] = read_series(series.folder)
+    factor = 70000 / (370e6 * 0.5 ** (2700 / 6586.2))
+    assert volume.metadata["unit"] == "SUV"
+    np.testing.assert_allclose(volume.array, reference_image(series, activity * factor).get_fdata(), rtol=1e-6)
+    assert volume.metadata["suv"]["decay_seconds"] == 2700
+    assert volume.metadata["rescale"].startswith("DICOM RealWorldValueSlope")
+
+
+def test_enhanced_pet_mapped_to_suv_only_is_suv(make_series, reference_image):
+    series, values = enhanced_pet(make_series, [("g/ml{SUVbw}", 1)], PatientWeight=None)
+    [volume] = read_series(series.folder)
+    assert volume.metadata["unit"] == "SUV"
+    np.testing.assert_allclose(volume.array, reference_image(series, values).get_fdata(), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("tags", "named"),
+    [
+        ({"DecayCorrected": "NO"}, "DecayCorrected is NO"),
+        ({"DecayCorrectionDateTime": None}, "DecayCorrectionDateTime is missing"),
+        ({"AttenuationCorrected": "NO"}, "AttenuationCorrected is NO"),
+    ],
+)
+def test_enhanced_pet_without_what_suv_needs_stays_activity(make_series, reference_image, tags, named):
+    series, activity = enhanced_pet(make_series, [("Bq/ml", 1)], **tags)
+    [volume] = read_series(series.folder)
+    assert volume.metadata["unit"] == "Bq/ml"
+    assert named in volume.metadata["warnings"][0]
+    np.testing.assert_allclose(volume.array, reference_image(series, activity).get_fdata(), rtol=1e-6)
+
+
+def test_enhanced_pet_without_a_known_unit_is_not_called_suv(make_series):
+    series, _ = enhanced_pet(make_series, [("{propcounts}", 1)])
+    [volume] = read_series(series.folder)
+    assert volume.metadata["unit"] == ""
+    assert "Units is missing" in volume.metadata["warnings"][0]
+
+
+def test_real_world_values_count_for_mr_only_where_there_is_no_rescale_slope(make_series, reference_image):
+    series = make_series()
+    mapping = {"RealWorldValueMappingSequence": [mapped(0.5, "mm2/s", 2)]}
+    for slope, truth, unit in ((None, series.pixels * 0.5 + 2, "mm2/s"), (3.0, series.pixels * 3.0, "")):
+        series.write_enhanced([(k, series.pixels[k], slope, mapping) for k in range(5)])
+        [volume] = read_series(series.folder)
+        np.testing.assert_array_equal(volume.array, reference_image(series, truth).get_fdata())
+        assert volume.metadata["unit"] == unit
+
+
+def test_two_real_world_mappings_of_mr_are_no_ground_to_choose(make_series, reference_image):
+    series = make_series()
+    mappings = {"RealWorldValueMappingSequence": [mapped(0.5, "mm2/s"), mapped(5, "1")]}
+    series.write_enhanced([(k, series.pixels[k], None, mappings) for k in range(5)])
+    [volume] = read_series(series.folder)
+    np.testing.assert_array_equal(volume.array, reference_image(series).get_fdata())
+
+
+def test_converted_pet_finds_its_tags_among_those_without_a_place(make_series, reference_image):
+    # as highdicom 0.28 writes Legacy Converted Enhanced PET: PS3.3 C.7.6.16.2.25
+    dose = item(RadiopharmaceuticalStartTime="100000.00", RadionuclideTotalDose="370000000",
+                RadionuclideHalfLife="6586.2")  # fmt: skip
+    kept = item(Units="BQML", DecayCorrection="START", CorrectedImage=["ATTN", "DECY"], SeriesNumber="99",
+                RadiopharmaceuticalInformationSequence=[dose])  # fmt: skip
+    series = make_series(Modality="PT", PatientWeight="70", SeriesDate="20200102", SeriesTime="110000")
+    own = {
+        "UnassignedPerFrameConvertedAttributesSequence": [item(AcquisitionDate="20200102", AcquisitionTime="110000")]
+    }
+    slopes = np.array([2, 0.5, 4, 1, 8])
+    series.write_enhanced(
+        [(k, series.pixels[k], slopes[k], own) for k in range(5)],
+        groups_for_all={"UnassignedSharedConvertedAttributesSequence": [kept]},
+        SOPClassUID="1.2.840.10008.5.1.4.1.1.128.1",
+    )
+    [volume] = read_series(series.folder)
+    assert volume.metadata["unit"] == "SUV", volume.metadata["warnings"]
+    factor = 70000 / (370e6 * 0.5 ** (3600 / 6586.2))
+    truth = series.pixels * slopes[:, None, None] * factor
+    np.testing.assert_allclose(volume.array, reference_image(series, truth).get_fdata(), rtol=1e-6)
+    assert volume.frames[0][0].tags["SeriesNumber"] == 7
+
+
+def test_philips_enhanced_keeps_its_precise_scale_frame_by_frame(make_series, reference_image):
+    series = make_series(Manufacturer="Philips Medical Systems")
+    frames, slopes = [], np.array([0.01, 0.02, 0.05, 0.5, 3.0])
+    for k in range(5):
+        inner = pydicom.Dataset()
+        inner.private_block(0x2005, "Philips MR Imaging DD 001", create=True).add_new(0x0E, "FL", slopes[k])
+        frames.append((k, series.pixels[k], 2.0 + k, {"inner": inner}))
+    series.write_enhanced([(k, p, s, {}) for k, p, s, _ in frames])
+    path = series.folder / "enhanced"
+    dataset = pydicom.dcmread(path)
+    for group, (*_, extra) in zip(dataset.PerFrameFunctionalGroupsSequence, frames, strict=True):
+        group.add_new(0x20050014, "LO", "Philips MR Imaging DD 005")
+        group.add_new(0x2005140F, "SQ", [extra["inner"]])
+    dataset.save_as(path)
+    [volume] = read_series(series.folder, Conversion(philips_scale="precise"))
+    truth = series.pixels / np.float32(slopes).astype(float)[:, None, None]
+    np.testing.assert_allclose(volume.array, reference_image(series, truth).get_fdata(), rtol=1e-6)

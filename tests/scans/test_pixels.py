@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import SimpleITK
+from pydicom.dataset import Dataset
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -126,12 +127,83 @@ def test_image_without_pixel_data_fails(make_series, tmp_path):
     assert list(convert_export(series.folder, tmp_path / "out").status) == ["failed"]
 
 
-@pytest.mark.parametrize("photometric", ["RGB", "PALETTE COLOR"])
+@pytest.mark.parametrize("photometric", ["RGB", "YBR_FULL", "PALETTE COLOR"])
 def test_colour_is_skipped_with_the_reason(make_series, tmp_path, photometric):
-    samples = 3 if photometric == "RGB" else 1
+    samples = 1 if photometric == "PALETTE COLOR" else 3
     series = make_series(np.zeros((2, 4, 4 * samples), np.uint8), PhotometricInterpretation=photometric)
     for k in range(2):
         series.write(k, SamplesPerPixel=samples, Columns=4, PlanarConfiguration=0 if samples == 3 else None)
     table = convert_export(series.folder, tmp_path / "out")
     assert list(table.status) == ["skipped"]
     assert table.reason[0] == f"colour picture ({photometric}): holds no physical values"
+
+
+@pytest.mark.parametrize("kind", ["HU", None])
+def test_modality_lut_gives_the_values(make_series, reference_image, kind):
+    series = make_series(np.random.default_rng(2).integers(0, 300, (4, 6, 5)).astype(np.uint16), Modality="CT",
+                         BitsStored=12, HighBit=11)  # fmt: skip
+    table = np.random.default_rng(3).integers(0, 60000, 200).astype(np.uint16)
+    series.folder.mkdir(parents=True)
+    for k in range(4):
+        dataset = series.dataset(k)
+        lut = Dataset()
+        lut.LUTDescriptor, lut.ModalityLUTType, lut.LUTData = [200, 50, 16], kind or "US", table.tolist()
+        dataset.ModalityLUTSequence = [lut]
+        for element in (lut["LUTDescriptor"], lut["LUTData"]):
+            element.VR = "US"
+        dataset.save_as(series.folder / f"s{k}", enforce_file_format=True)
+    truth = table[np.clip(series.pixels.astype(int) - 50, 0, 199)]  # PS3.3 C.11.1.1.1
+    volume = only(series)
+    np.testing.assert_array_equal(volume.array, reference_image(series, truth).get_fdata())
+    assert volume.metadata["unit"] == (kind or "US")
+
+
+@pytest.mark.parametrize(("keyword", "dtype"), [("FloatPixelData", np.float32), ("DoubleFloatPixelData", np.float64)])
+def test_floating_point_pixels(make_series, reference_image, keyword, dtype):
+    values = np.random.default_rng(4).normal(0, 1000, (4, 6, 5)).astype(dtype)
+    values[:, 0] = -9999
+    series = make_series(values, RescaleSlope="0.5", RescaleIntercept="10")
+    series.folder.mkdir(parents=True)
+    for k in range(4):
+        dataset = series.dataset(k, BitsStored=None, HighBit=None, PixelRepresentation=None)
+        setattr(dataset, keyword, dataset.PixelData)
+        setattr(dataset, keyword.replace("Data", "PaddingValue"), -9999.0)
+        del dataset.PixelData
+        dataset.save_as(series.folder / f"s{k}", enforce_file_format=True)
+    truth = values.astype(np.float64) * 0.5 + 10
+    truth[:, 0] = 0
+    np.testing.assert_allclose(only(series).array, reference_image(series, truth).get_fdata(), rtol=1e-6, atol=1e-6)
+
+
+def test_32_bit_values(make_series, reference_image):
+    values = np.random.default_rng(4).integers(-(2**31), 2**31 - 1, (4, 6, 5)).astype(np.int32)
+    series = make_series(values, RescaleSlope="0.001", RescaleIntercept="0").write_all()
+    truth = reference_image(series, values * 0.001).get_fdata()
+    np.testing.assert_allclose(only(series).array, truth, rtol=1e-6)
+
+
+def test_monochrome1_keeps_its_values_with_a_warning(make_series, reference_image):
+    series = make_series(PhotometricInterpretation="MONOCHROME1").write_all()
+    volume = only(series)
+    np.testing.assert_array_equal(volume.array, reference_image(series).get_fdata())
+    assert any("MONOCHROME1" in warning for warning in volume.metadata["warnings"])
+
+
+def test_padding_beyond_the_bits_stored_becomes_air_and_no_tissue(make_series, reference_image):
+    pixels = np.random.default_rng(0).integers(0, 3000, (4, 6, 6)).astype(np.uint16)
+    pixels[:, 0] = 63536  # 2096 in the lowest 12 bits
+    series = make_series(pixels, Modality="CT", RescaleIntercept="-1024", RescaleSlope="1", BitsStored=12, HighBit=11)
+    series.write_all(elements=[(0x00280120, "US", 63536)])
+    truth = pixels - 1024.0
+    truth[:, 0] = -1024
+    np.testing.assert_array_equal(only(series).array, reference_image(series, truth).get_fdata())
+
+
+@pytest.mark.parametrize("encoding", [None, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian, RLELossless])
+def test_overlay_in_the_high_bits_is_not_part_of_the_values(make_series, reference_image, encoding):
+    values = np.random.default_rng(0).integers(0, 4096, (4, 6, 6)).astype(np.uint16)
+    marked = values | np.uint16(0x8000) * (values % 3 == 0)
+    series = make_series(marked, BitsStored=12, HighBit=11)
+    overlay = [(0x60000010, "US", 6), (0x60000011, "US", 6), (0x60000100, "US", 16), (0x60000102, "US", 15)]
+    series.write_all(encoding, elements=overlay)
+    np.testing.assert_array_equal(only(series).array, reference_image(series, values).get_fdata())

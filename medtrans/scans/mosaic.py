@@ -13,7 +13,10 @@ from medtrans.scans.frames import Frame
 if TYPE_CHECKING:
     from medtrans.scans.headers import ScanFile
 
-CSA_TAGS = (0x00290010, 0x00291010, 0x00291020)
+# the private creator, image and series header, in whichever block the creator has; nibabel looks for it there
+CSA_TAGS = [
+    0x00290000 | element for block in range(0x10, 0x20) for element in (block, block << 8 | 16, block << 8 | 32)
+]
 GEOMETRY = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SpacingBetweenSlices", "Rows",
             "Columns")  # fmt: skip
 

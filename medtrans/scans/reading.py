@@ -15,6 +15,7 @@ from medtrans.errors import InputError
 from medtrans.scans.conversion import Conversion
 from medtrans.scans.frames import Frame
 from medtrans.scans.geometry import acquired_plane, in_stack_order, ras_shape_and_affine
+from medtrans.scans.gradients import gradients_of
 from medtrans.scans.moments import date_time
 from medtrans.scans.parts import Part
 from medtrans.scans.pixels import image_name, lossy, stored_planes
@@ -59,6 +60,7 @@ def read_part(part: Part, conversion: Conversion, series: Sequence[Frame] = ()) 
     metadata["geometry"] = placed.description(rescaler.background)
     volume = Volume(array, affine, metadata, stack.frames, grid.affine if grid.holds_planes else None)
     volume.stored_scale = scale
+    volume.gradients = gradients_of(stack.frames, affine)
     metadata["spacing_mm"] = [round(value, 6) for value in volume.spacing]
     metadata["shape"] = list(volume.array.shape)
     metadata["orientation"] = "".join(nib.aff2axcodes(affine))

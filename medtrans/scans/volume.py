@@ -14,6 +14,7 @@ from isal import igzip_threaded
 from medtrans.files import file_hash, written_whole
 from medtrans.scans.frames import Frame
 from medtrans.scans.geometry import SHEARED, largest_distance
+from medtrans.scans.gradients import Gradients
 from medtrans.scans.sidecar import sidecar
 from medtrans.scans.storage import stored
 
@@ -32,6 +33,7 @@ class Volume:
         frames: ``frames[t][k]``, the DICOM frames in stacking order; empty when the source is no DICOM.
         stack_affine: (column, row, plane, 1) of ``frames`` to RAS mm, to find a plane in ``array`` again.
         stored_scale: slope and intercept that made all values out of integers, None when there is no such pair.
+        gradients: diffusion weightings of a 4D image, None when it has none or they are not all known.
     """
 
     array: np.ndarray
@@ -40,6 +42,7 @@ class Volume:
     frames: list[list[Frame]] = field(default_factory=list, repr=False)
     stack_affine: np.ndarray | None = field(default=None, repr=False)
     stored_scale: tuple[float, float] | None = field(default=None, repr=False)
+    gradients: Gradients | None = field(default=None, repr=False)
 
     @property
     def spacing(self) -> tuple[float, float, float]:
@@ -69,7 +72,7 @@ def nifti_image(volume: Volume) -> nib.Nifti1Image:
 
 
 def write_volume(volume: Volume, path: Path) -> dict[str, Any]:
-    """Write ``path`` (.nii or .nii.gz), then its sidecar, which marks it complete.
+    """Write ``path`` (.nii or .nii.gz), .bval and .bvec of diffusion, then the sidecar, which marks it complete.
 
     Returns:
         The sidecar; its ``sha256`` are of the files beside it, by suffix.
@@ -86,6 +89,10 @@ def write_volume(volume: Volume, path: Path) -> dict[str, Any]:
             else:
                 _write_nifti(image, file)
         checksums = {suffix_of(path): file_hash(temporary)}
+    for suffix, text in volume.gradients.files(volume.affine).items() if volume.gradients else ():
+        with written_whole(file_beside(path, suffix)) as temporary:
+            temporary.write_text(text, encoding="ascii")
+            checksums[suffix] = file_hash(temporary)
     fields = sidecar(volume.metadata) | {"sha256": checksums}
     with written_whole(file_beside(path, ".json")) as temporary:
         temporary.write_text(json.dumps(fields, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -121,3 +121,85 @@ def test_four_dimensional_nifti_stays_four_dimensional(tmp_path):
 )  # fmt: skip
 def test_contrast_is_taken_from_whole_words_of_the_name(tmp_path, name, expected):
     assert contrast_of(tmp_path / name) == expected
+
+
+@pytest.mark.parametrize("kind", [nib.Nifti1Pair, nib.Nifti2Pair])
+def test_two_file_nifti_is_one_volume_of_two_files(tmp_path, kind):
+    nib.save(kind(DATA, AFFINE), tmp_path / "T1.img")
+    table = convert_export(tmp_path, tmp_path / "out")
+    assert list(table.status) == ["converted"]
+    assert list(table.files) == [2]
+    image = nib.load(tmp_path / "out" / table.path[0])
+    reference = nib.as_closest_canonical(nib.Nifti1Image(DATA, AFFINE))
+    np.testing.assert_allclose(image.affine, reference.affine, atol=1e-5)
+    np.testing.assert_array_equal(image.get_fdata(), reference.get_fdata())
+
+
+def test_header_without_its_voxels_fails(tmp_path):
+    nib.save(nib.Nifti1Pair(DATA, AFFINE), tmp_path / "T1.img")
+    (tmp_path / "T1.img").unlink()
+    [row] = convert_export(tmp_path, tmp_path / "out").itertuples()
+    assert (row.status, row.files) == ("failed", 1)
+    assert ".img file is missing" in row.reason
+
+
+def test_analyze_is_refused_for_it_does_not_know_its_left(tmp_path):
+    nib.save(nib.AnalyzeImage(DATA, np.diag([-2, 2, 2, 1])), tmp_path / "T1.img")
+    for dry_run in (True, False):
+        [row] = convert_export(tmp_path, tmp_path / "out", dry_run=dry_run).itertuples()
+        assert (row.status, row.files) == ("would fail" if dry_run else "failed", 2)
+        assert "which side is left" in row.reason
+
+
+@pytest.mark.parametrize("name", ["x.mhd", "x.nhdr"])
+def test_header_with_detached_voxels_counts_both_files(tmp_path, name):
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(DATA), str(tmp_path / name))
+    assert len(list(tmp_path.iterdir())) == 2
+    table = convert_export(tmp_path, tmp_path / "out")
+    assert list(zip(table.status, table.files, strict=True)) == [("converted", 2)]
+    voxels = next(path for path in tmp_path.iterdir() if path.suffix in (".raw", ".zraw", ".gz"))
+    before = voxels.read_bytes()
+    voxels.write_bytes(bytes([before[0] ^ 1]) + before[1:])
+    again = convert_export(tmp_path, tmp_path / "out")
+    assert "kept" not in again.reason[0]
+
+
+def test_voxels_outside_the_folder_are_not_followed(tmp_path):
+    (tmp_path / "in").mkdir()
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(DATA), str(tmp_path / "in" / "x.mhd"))
+    header, raw = tmp_path / "in" / "x.mhd", tmp_path / "in" / "x.raw"
+    raw.rename(tmp_path / "secret.raw")
+    header.write_text(header.read_text().replace("x.raw", "../secret.raw"))
+    [row] = convert_export(tmp_path / "in", tmp_path / "out").itertuples()
+    assert (row.status, row.files) == ("failed", 1)
+
+
+SPACES = {
+    "right-anterior-superior": (1, 1, 1), "RAS": (1, 1, 1), "left-anterior-superior": (-1, 1, 1),
+    "LPS": (-1, -1, 1), "left-posterior-superior": (-1, -1, 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_nrrd_lies_where_its_space_says(tmp_path, space):
+    header = (
+        f"NRRD0004\ntype: float\ndimension: 3\nspace: {space}\nsizes: 5 6 7\nencoding: raw\nendian: little\n"
+        "space directions: (0,1.5,0) (-0.5,0,0) (0,0,2.5)\nspace origin: (10,20,30)\n\n"
+    )
+    (tmp_path / "x.nrrd").write_bytes(header.encode() + DATA.astype("<f4").tobytes(order="F"))
+    volume = only(tmp_path)
+    own = np.array([[0, -0.5, 0, 10], [1.5, 0, 0, 20], [0, 0, 2.5, 30], [0, 0, 0, 1]])
+    reference = nib.as_closest_canonical(nib.Nifti1Image(DATA, np.diag([*SPACES[space], 1]) @ own))
+    np.testing.assert_allclose(volume.affine, reference.affine, atol=1e-6)
+    np.testing.assert_array_equal(volume.array, reference.get_fdata())
+
+
+@pytest.mark.parametrize("space", ["scanner-xyz", "3D-right-handed", "elsewhere"])
+def test_nrrd_in_no_patients_space_is_refused(tmp_path, space):
+    header = (
+        f"NRRD0004\ntype: float\ndimension: 3\nspace: {space}\nsizes: 2 2 2\nencoding: raw\nendian: little\n"
+        "space directions: (1,0,0) (0,1,0) (0,0,1)\nspace origin: (0,0,0)\n\n"
+    )
+    (tmp_path / "x.nrrd").write_bytes(header.encode() + bytes(32))
+    with pytest.raises(InputError, match="not that of a patient"):
+        read_series(tmp_path)

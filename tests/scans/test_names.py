@@ -11,7 +11,8 @@ from medtrans.scans import convert_export
 from medtrans.scans.pseudonyms import LONGEST, Pseudonyms, fit_for_file
 
 ODD = ["../..", "/etc/passwd", "..\\..\\x", "CON", "nul.txt", "com1", "a/b", "A/B", "a:b", "Ä", "A\u0308", "", " ", ".",
-       "..", "-rf", "x" * 300, "é" * 60, "a\x00b", "a\nb", "~", "*?", "\udcff", "patient-001", "PATIENT-001"]  # fmt: skip
+       "..", "-rf", "x" * 300, "é" * 60, "a\x00b", "a\nb", "~", "*?", "\udcff",
+       "patient-001", "PATIENT-001"]  # fmt: skip
 TEXTS = st.one_of(st.sampled_from(ODD), st.text(max_size=40))
 
 

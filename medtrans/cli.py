@@ -71,8 +71,15 @@ def phantom(
     spacing: Annotated[float, typer.Option(help="Voxel size in mm.")] = 1.0,
     seed: Annotated[int, typer.Option(help="Another cohort for every seed.")] = 0,
     lesion: Annotated[bool | None, typer.Option(help="In all heads or in none [default: in a third].")] = None,
+    dicom: Annotated[bool, typer.Option("--dicom", help="A scanner's export instead, as mixed as real ones.")] = False,
 ) -> None:
     """Make a data set of procedural heads, different for every subject; run again to finish an interrupted one."""
+    if dicom:
+        from medtrans.simulate.scanner_export import write_scanner_export
+
+        write_scanner_export(dataset, subjects, spacing, seed)
+        typer.echo(f"MR and PET/CT of {subjects} patients in {dataset}")
+        return
     from medtrans.cohorts import write_phantom_cohort
 
     chosen = [modality.strip() for modality in modalities.split(",") if modality.strip()]

@@ -111,7 +111,8 @@ class HeadPhantom:
         if seed < 0:
             raise InputError(f"seed {seed}", "is negative", "Use 0 or a positive integer")
         self.seed, self.noise, self.grid = int(seed), noise, Grid.covering(spacing, shape)
-        self.anatomy, self.contrast = Anatomy(self.seed, lesion), Contrast(self.seed)
+        with one_thread_each():  # matrix products of several threads are rounded otherwise on some processors
+            self.anatomy, self.contrast = Anatomy(self.seed, lesion), Contrast(self.seed)
 
     @property
     def affine(self) -> np.ndarray:

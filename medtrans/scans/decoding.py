@@ -35,7 +35,7 @@ class Decoder:
             [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
 
-    def decode(self, path: Path, transfer_syntax: str, whole_words: bool) -> np.ndarray:
+    def decode(self, path: Path) -> np.ndarray:
         """Stored values of a file, (frames, rows, columns).
 
         Raises:
@@ -43,9 +43,8 @@ class Decoder:
         """
         import numpy as np
 
-        question = json.dumps({"path": os.fspath(path), "syntax": transfer_syntax, "whole_words": whole_words})
         try:
-            _pipe(self.process.stdin).write(question.encode() + b"\n")
+            _pipe(self.process.stdin).write(json.dumps(os.fspath(path)).encode() + b"\n")
             _pipe(self.process.stdin).flush()
             self._wait(PATIENCE[0] + PATIENCE[1] * path.stat().st_size)
             answer = json.loads(_pipe(self.process.stdout).readline() or "{}")
@@ -86,13 +85,8 @@ class Decoder:
 IDLE: list[Decoder] = []  # append and pop are atomic: threads share them
 
 
-def decode_apart(path: Path, transfer_syntax: str = "", whole_words: bool = False) -> np.ndarray:
-    """Stored values of a DICOM file, (frames, rows, columns), decoded in another process.
-
-    Args:
-        path: the file.
-        transfer_syntax: where the file itself does not say it.
-        whole_words: keep bits above BitsStored as they are.
+def decode_apart(path: Path) -> np.ndarray:
+    """Stored values of a DICOM file with compressed pixels, (frames, rows, columns), decoded in another process.
 
     Raises:
         DecoderError: they cannot be decoded.
@@ -105,7 +99,7 @@ def decode_apart(path: Path, transfer_syntax: str = "", whole_words: bool = Fals
         if decoder.alive:
             break
     try:
-        return decoder.decode(path, transfer_syntax, whole_words)
+        return decoder.decode(path)
     finally:
         if decoder.alive:
             IDLE.append(decoder)
@@ -143,14 +137,33 @@ def answer_questions() -> None:
         answers.flush()
 
 
-def _decode(question: dict[str, Any]) -> np.ndarray:
+def _decode(path: str) -> np.ndarray:
     import pydicom
     from pydicom.pixels import pixel_array
 
-    dataset = pydicom.dcmread(question["path"], force=True)
-    if question["syntax"]:
-        dataset.file_meta.TransferSyntaxUID = pydicom.uid.UID(question["syntax"])
-    pixels = pixel_array(dataset, correct_unused_bits=not question["whole_words"])
+    dataset = pydicom.dcmread(path, force=True)
+    if dataset.file_meta.TransferSyntaxUID == pydicom.uid.JPEGExtended12Bit and dataset.BitsStored > 8:
+        return _by_gdcm(path, dataset.PixelRepresentation == 1)
+    return frames_of(pixel_array(dataset))
+
+
+def _by_gdcm(path: str, signed: bool) -> np.ndarray:
+    """12-bit lossy JPEG: GDCM decodes it, though pydicom does not let it."""
+    import gdcm
+    import numpy as np
+
+    reader = gdcm.ImageReader()
+    reader.SetFileName(path)
+    if not reader.Read():
+        raise RuntimeError("GDCM cannot read it")
+    image = reader.GetImage()
+    buffer = image.GetBuffer().encode("utf-8", "surrogateescape")
+    stored = np.frombuffer(buffer, np.int16 if signed else np.uint16)
+    return stored.reshape(-1, image.GetDimension(1), image.GetDimension(0))
+
+
+def frames_of(pixels: np.ndarray) -> np.ndarray:
+    """Pixels of one frame or several as (frames, rows, columns)."""
     return pixels.reshape(-1, *pixels.shape[-2:])
 
 

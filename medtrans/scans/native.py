@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from pydicom.dataset import FileDataset
@@ -40,18 +40,28 @@ def place_of_pixels(stream: IO[bytes], dataset: FileDataset) -> tuple[int, int] 
 def native_pixels(file: ScanFile) -> np.ndarray | None:
     """Stored values, (frames, rows, columns), of plain uncompressed grey pixels; None when they are anything else.
 
-    What is no exact fit (missing or surplus bytes, one or twelve bits a value, colour) is left to pydicom, which
-    reads or refuses it.
+    What is no exact fit (missing or surplus bytes, one or twelve bits a value, colour, an incomplete description) is
+    left to pydicom, which reads or refuses it.
     """
     tags = file.tags
     bits = int(tags.get("BitsAllocated", 0))
-    if file.pixels is None or bits not in (8, 16, 32) or tags.get("SamplesPerPixel", 1) != 1:
+    if file.pixels is None or bits not in (8, 16, 32) or not _described(tags, bits):
         return None
     start, length = file.pixels
     shape = int(tags.get("NumberOfFrames", 1)), int(tags["Rows"]), int(tags["Columns"])
     count = shape[0] * shape[1] * shape[2]
     if not count or length - count * bits // 8 not in (0, count * bits // 8 % 2):
         return None
-    kind = "i" if tags.get("PixelRepresentation", 0) == 1 else "u"
+    kind = "i" if tags["PixelRepresentation"] == 1 else "u"
     pixels = np.fromfile(file.path, np.dtype(f"<{kind}{bits // 8}"), count, offset=start)
     return pixels.reshape(shape) if pixels.size == count else None
+
+
+def _described(tags: dict[str, Any], bits: int) -> bool:
+    """Whether the header says all that grey pixels need, with values that the standard knows."""
+    return (
+        tags.get("SamplesPerPixel") == 1
+        and tags.get("PhotometricInterpretation") in ("MONOCHROME1", "MONOCHROME2")
+        and tags.get("PixelRepresentation") in (0, 1)
+        and 1 <= tags.get("BitsStored", 0) <= bits
+    )

@@ -23,6 +23,7 @@ from pydicom.uid import (
 
 from medtrans.errors import InputError
 from medtrans.scans.bits import meaningful
+from medtrans.scans.decoding import decode_apart, frames_of
 from medtrans.scans.frames import Frame
 from medtrans.scans.headers import ScanFile
 from medtrans.scans.native import native_pixels
@@ -47,6 +48,8 @@ def decoded(file: ScanFile) -> np.ndarray:
     try:
         pixels = native_pixels(file)
         stored = meaningful(_by_pydicom(file) if pixels is None else pixels, file.tags, image_name(file))
+        if len(stored) != (stated := int(file.tags.get("NumberOfFrames", 1))):
+            raise ValueError(f"{len(stored)} frames stored, {stated} stated")
         if "ModalityLUTType" in file.tags:
             stored = _through_lut(file, stored)
     except InputError:
@@ -67,25 +70,11 @@ def _by_pydicom(file: ScanFile) -> np.ndarray:
         implicit = dataset.original_encoding[0]
         dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
     syntax = dataset.file_meta.TransferSyntaxUID
-    if syntax == JPEGExtended12Bit and dataset.BitsStored > 8:
-        return _by_gdcm(file)
-    whole_words = not syntax.is_encapsulated or syntax == RLELossless  # others code the declared bits only
-    pixels = pixel_array(dataset, correct_unused_bits=not whole_words)
-    return pixels.reshape(-1, *pixels.shape[-2:])
-
-
-def _by_gdcm(file: ScanFile) -> np.ndarray:
-    """12-bit lossy JPEG, (frames, rows, columns): GDCM decodes it, though pydicom does not let it."""
-    import gdcm
-
-    reader = gdcm.ImageReader()
-    reader.SetFileName(str(file.path))
-    if not reader.Read():
-        raise RuntimeError("GDCM cannot read it")
-    image = reader.GetImage()
-    kind = np.int16 if file.tags.get("PixelRepresentation") == 1 else np.uint16
-    stored = np.frombuffer(image.GetBuffer().encode("utf-8", "surrogateescape"), kind)
-    return stored.reshape(-1, image.GetDimension(1), image.GetDimension(0))
+    if syntax.is_encapsulated and syntax != RLELossless:
+        if not get_decoder(syntax).is_available:
+            raise RuntimeError("no decoder is installed")
+        return decode_apart(file.path)
+    return frames_of(pixel_array(dataset, correct_unused_bits=False))
 
 
 def _through_lut(file: ScanFile, stored: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ from medtrans.scans.parts import NotAVolume
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 SHEARED = 0.1  # mm that the last plane is off a straight stack, from which on the stack is called sheared
+TILTED = 0.1  # degrees that three decimals of a direction cosine are good for
 TILT_TOLD = 1.0  # degrees of GantryDetectorTilt from which on it is worth a word that positions say otherwise
 
 
@@ -49,7 +50,7 @@ class Planes:
         sideways = offsets - places[:, None] * normal
         drift = sideways[-1] / places[-1] if places[-1] > 0 else np.zeros(3)
         off = np.linalg.norm(sideways - places[:, None] * drift, axis=1).max()
-        if len(frames) > 2 and off > tolerance(float(np.diff(places).min())):
+        if len(frames) > 2 and off > 2 * tolerance(float(np.diff(places).min())):  # three coordinates are rounded
             raise InputError(
                 "series",
                 f"planes are shifted sideways, up to {off:.2f} mm off a straight line",
@@ -61,6 +62,11 @@ class Planes:
     def sheared(self) -> bool:
         """Whether the planes are stacked along another direction than their normal."""
         return bool(np.linalg.norm(self.drift) * self.places[-1] >= SHEARED)
+
+    @property
+    def tilted(self) -> bool:
+        """Whether that is a tilted gantry, and not the rounding of directions in the header."""
+        return self.sheared and self.tilt >= TILTED
 
     @property
     def tilt(self) -> float:

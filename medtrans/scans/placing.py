@@ -124,6 +124,9 @@ def _cut(stack: Stack, kept: range) -> Stack:
 def _tilt_warnings(planes: Planes, grid: RegularGrid) -> list[str]:
     if not planes.sheared:
         return []
+    if not planes.tilted:
+        off = float(np.linalg.norm(planes.drift) * planes.places[-1])
+        return [f"planes drift {off:.2f} mm sideways in all (directions are rounded?): the affine holds it"]
     if grid.moved:
         return [f"gantry tilt of {planes.tilt:.2f} degrees: resampled onto an orthogonal grid"]
     return [

@@ -80,7 +80,7 @@ def regular_grid(planes: Planes, even: bool, straighten: bool) -> RegularGrid:
     Args:
         planes: the stack.
         even: whether its planes are evenly spaced; if not, the grid takes :func:`even_places`' spacing.
-        straighten: whether a sheared stack is made straight; otherwise the affine holds the shear.
+        straighten: whether a tilted stack is made straight; otherwise the affine holds the shear.
 
     Raises:
         InputError: the grid would hold more planes that are interpolated than measured, or several times the voxels.
@@ -88,7 +88,7 @@ def regular_grid(planes: Planes, even: bool, straighten: bool) -> RegularGrid:
     rows, columns = planes.first.shape
     spacing, weights, invented = _as_they_lie(planes) if even else _even_weights(planes.places)
     count = 1 + max(m for shares in weights for m, _ in shares)
-    if not (straighten and planes.sheared):
+    if not (straighten and planes.tilted):
         return RegularGrid(planes.affine(spacing), (columns, rows, count), weights, np.zeros((count, 2)), invented)
     affine = planes.affine(spacing, np.zeros(3))
     shifts, corner, extra = _shifts(planes.drift[:, None] * spacing * np.arange(count), affine)

@@ -122,6 +122,30 @@ def test_however_the_patient_lies(make_series, tmp_path, position):
     check_same(volume.array, volume.affine, image.get_fdata(), image.affine)
 
 
+def farthest(affine, other, shape):
+    """Millimetres between two affines at the corners of a volume, whatever the order and direction of the axes."""
+    corners = np.stack(np.meshgrid(*[(0, n - 1) for n in shape], indexing="ij"), -1).reshape(-1, 3)
+    back = np.rint(np.linalg.solve(other, affine))
+    moved = nib.affines.apply_affine(other @ back, corners) - nib.affines.apply_affine(affine, corners)
+    return np.linalg.norm(moved, axis=1).max()
+
+
+@pytest.mark.parametrize(("digits", "decimals", "most"), [(12, 3, 0.001), (6, 2, 0.01), (4, 2, 0.02), (6, 1, 0.09)])
+def test_rounded_headers_cost_no_more_than_their_rounding(make_series, tmp_path, as_measured, digits, decimals, most):
+    """dcm2niix takes the first distance for all, so that rounding adds up to the last slice; by closed form."""
+    axes = Rotation.from_euler("z", 31, degrees=True).as_matrix()
+    series = make_series(shape=(150, 8, 9), orientation=axes[:2].ravel(), origin=(40, -50, 60), step=4 / 3)
+    series.tags["ImageOrientationPatient"] = [f"{v:.{digits}f}" for v in series.orientation]
+    for k in range(150):
+        position = series.origin + k * series.step
+        series.write(k, ImagePositionPatient=[f"{v:.{decimals}f}" for v in position])
+    [volume] = read_series(series.folder)
+    assert farthest(series.affine, volume.affine, (9, 8, 150)) < most
+    image = by_dcm2niix(series.folder, tmp_path / "out")["7"]
+    assert farthest(series.affine, image.affine, (9, 8, 150)) > 3 * most or not as_measured
+    assert volume.metadata["geometry"]["tilt_degrees"] < 0.1
+
+
 def test_slices_siemens_numbered_out_of_order_are_lost_by_dcm2niix(make_series, tmp_path, as_measured):
     """It takes the numbers of Siemens for the order of slices, and ends the volume where positions turn back."""
     series = make_series(Manufacturer="SIEMENS")

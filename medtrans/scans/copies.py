@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from medtrans.errors import InputError
@@ -24,32 +24,35 @@ def without_copies(gathered: Sequence[Sequence[Frame]]) -> tuple[list[list[Frame
     Raises:
         InputError: two different images carry one SOPInstanceUID.
     """
-    marks = _marks(frame for plane in gathered for frame in _simultaneous(plane))
+    rivals = [frame for plane in gathered for frame in _sharing_moment(plane)]
+    marks = _marks(rivals)
     kept: list[list[Frame]] = []
     copies: list[Frame] = []
     for plane in gathered:
-        left, dropped = _distinct(plane, [(moment(frame), marks.get(id(frame))) for frame in plane])
+        left, dropped = _distinct(plane, [(moment(frame), marks.get(id(frame), id(frame))) for frame in plane])
         kept.append(left)
         copies += dropped
     counts = Counter(len(plane) for plane in kept)
-    if len(counts) > 1:
-        marks |= _marks(frame for plane in kept if len(plane) > 1 for frame in plane if id(frame) not in marks)
-        usual = max(counts, key=lambda count: (counts[count], -count))
-        for number, plane in enumerate(kept):
-            if len(plane) > usual:
-                kept[number], dropped = _distinct(plane, [marks.get(id(f)) for f in plane], len(plane) - usual)
-                copies += dropped
+    if len(counts) > 1 and len({len(plane) for plane in gathered}) == 1:  # complete time points, some planes empty
+        kept, copies = [list(plane) for plane in gathered], []
+        counts = Counter(len(plane) for plane in kept)
+    usual = max(counts, key=lambda count: (counts[count], -count))
+    more = [number for number, plane in enumerate(kept) if len(plane) > usual]
+    marks = _marks([frame for number in more for frame in kept[number]])
+    for number in more:
+        plane = kept[number]
+        kept[number], dropped = _distinct(plane, [marks[id(frame)] for frame in plane], len(plane) - usual)
+        copies += dropped
     _refuse_two_faces(kept)
     return kept, copies
 
 
-def _simultaneous(plane: Sequence[Frame]) -> list[Frame]:
-    """The frames of a plane that share their moment with another one: only their pixels need to be compared."""
-    counts = Counter(moment(frame) for frame in plane)
-    return [frame for frame in plane if counts[moment(frame)] > 1]
+def _sharing_moment(plane: Sequence[Frame]) -> list[Frame]:
+    moments = Counter(moment(frame) for frame in plane)
+    return [frame for frame in plane if moments[moment(frame)] > 1]
 
 
-def _marks(frames: Iterable[Frame]) -> dict[int, str]:
+def _marks(frames: Sequence[Frame]) -> dict[int, str]:
     """The fingerprint of every frame, each file decoded once."""
     return {id(frame): fingerprint(frame, stored) for frame, stored in stored_planes(frames)}
 

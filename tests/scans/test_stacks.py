@@ -154,6 +154,24 @@ def test_empty_planes_of_several_time_points_are_no_copies(make_series, referenc
     np.testing.assert_array_equal(volume.array, np.stack([reference_image(v).get_fdata() for v in volumes[:2]], -1))
 
 
+def test_empty_planes_of_time_points_without_tags_are_no_copies(make_series, reference_image):
+    volumes = [make_series(seed=t, shape=(4, 5, 6)) for t in range(3)]
+    for t, volume in enumerate(volumes):
+        volume.pixels[3] = 0
+        for k in range(4):
+            volume.write(k, f"{t}-{k}", InstanceNumber=4 * t + k + 1)
+    assert "copies_dropped" not in check_4d(volumes, reference_image).metadata
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_time_series_of_one_or_two_slices(make_series, reference_image, count):
+    volumes = [make_series(seed=t, shape=(count, 5, 6)) for t in range(3)]
+    for t, volume in enumerate(volumes):
+        for k in range(count):
+            volume.write(k, f"{t}-{k}", TemporalPositionIdentifier=t + 1)
+    assert check_4d(volumes, reference_image).array.shape == (6, 5, count, 3)
+
+
 def test_byte_copies_and_resent_copies_are_dropped(make_series, reference_image):
     series = make_series(AcquisitionTime="101010").write_all()
     shutil.copy(series.folder / "slice2", series.folder / "slice2 (1)")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from medtrans import InputError
-from medtrans.scans import read_series
+from medtrans.scans import Conversion, read_series
 
 SAGITTAL, CORONAL = (0, 1, 0, 0, 0, -1), (1, 0, 0, 0, 0, -1)
 FEET_FIRST = (-1, 0, 0, 0, 1, 0)  # normal points down: slices sort from top to bottom
@@ -18,8 +18,8 @@ OBLIQUE = tuple(Rotation.from_euler("xyz", [11, -23, 8], degrees=True).as_matrix
 TILTED = (1, 0, 0, 0, np.cos(0.3), -np.sin(0.3))
 
 
-def volume_of(series):
-    [volume] = read_series(series.folder)
+def volume_of(series, conversion=None):
+    [volume] = read_series(series.folder, conversion)
     return volume
 
 
@@ -169,3 +169,48 @@ def test_a_plane_with_broken_direction_cosines_is_refused(make_series):
     series = make_series(ImageOrientationPatient=["1", "0", "0", "1", "0", "0"]).write_all()
     with pytest.raises(InputError, match="no ImagePositionPatient, ImageOrientationPatient or PixelSpacing"):
         read_series(series.folder)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    angles=st.tuples(*[st.floats(-180, 180)] * 3),
+    count=st.integers(1, 9),
+    step=st.floats(0.3, 8),
+    lean=st.sampled_from([(0, 0), (0, 0), (0.3, 0), (-0.2, 0.1), (0, 3)]),
+    jitter=st.sampled_from([0, 0.01, 0.05, 0.1, 0.2, 0.5, 2.0]),
+    lost=st.sets(st.integers(0, 8), max_size=3),
+    twice=st.sets(st.integers(0, 8), max_size=2),
+    gaps=st.sampled_from(["refuse", "largest-run"]),
+    seed=st.integers(0, 2**20),
+)
+def test_whatever_is_accepted_lies_where_its_planes_are(
+    make_series, tmp_path_factory, angles, count, step, lean, jitter, lost, twice, gaps, seed
+):
+    """Planes off their places, lost, sent twice: refused, or every voxel within the rounding of headers."""
+    rng = np.random.default_rng(seed)
+    rows = Rotation.from_euler("xyz", angles, degrees=True).as_matrix().T
+    direction = rows[2] + lean[0] * rows[0] + lean[1] * rows[1]
+    series = make_series(np.zeros((count, 3, 4)), orientation=rows[:2].ravel(), step=step * direction)
+    series.pixels = (np.arange(series.pixels.size) + 1).reshape(series.pixels.shape).astype(np.uint16)  # all different
+    series.folder = tmp_path_factory.mktemp("any")
+    where = {}
+    for k in set(range(count)) - lost:
+        position = k * series.step + rng.uniform(-jitter, jitter, 3)
+        for copy in range(1 + (k in twice)):
+            series.write(k, f"{rng.integers(1000)}-{k}-{copy}", ImagePositionPatient=[f"{v:.6f}" for v in position])
+        for row, column in np.ndindex(3, 4):
+            where[series.pixels[k, row, column]] = (position + column * rows[0] + row * rows[1]) * [-1, -1, 1]
+    if not where:
+        return
+    try:
+        volume = volume_of(series, Conversion(gaps=gaps))
+    except InputError:
+        assert jitter or lost
+        return
+    points = nib.affines.apply_affine(volume.affine, np.moveaxis(np.indices(volume.array.shape), 0, -1))
+    off = [np.linalg.norm(points[index] - where[volume.array[index]]) for index in np.ndindex(volume.array.shape)]
+    apart = abs(np.linalg.det(volume.affine[:3, :3]))  # of the planes: their pixels measure 1 mm x 1 mm
+    assert max(off) < 2.3 * min(max(0.01 * apart, 0.1), 0.25 * apart) + 1e-3
+    assert len(set(volume.array.ravel())) == volume.array.size
+    if gaps == "refuse":
+        assert volume.array.size == len(where)

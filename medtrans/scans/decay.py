@@ -14,6 +14,7 @@ from medtrans.scans.frames import Frame
 from medtrans.scans.moments import acquired, date_time, of_series, on_scanner_clock
 from medtrans.scans.tagchecks import no_suv
 
+ROUNDING = 1.0  # s; some tags have fractions of a second and some have not
 SAME = 60.0  # s that two tags may differ by and still mean the same moment
 BEFORE_INJECTION = 3600.0  # s that a dynamic scan may start before the injection
 LONG_LIVED = 41400.0  # s of half-life from which on the day of injection must be known (IBSI SUV manual)
@@ -43,7 +44,7 @@ def decay_from_injection(frames: Sequence[Frame], drug: dict[str, Any], half_lif
 
     1. the vendor's private tag, (0071,1022) of Siemens or (0009,100D) of GE;
     2. the time of the series, unless it is after the earliest acquisition (a post-processed series): QIBA's rule;
-    3. the moment that the DecayFactor of the images leads back to;
+    3. the moment that the DecayFactor, or the FrameReferenceTime, of the images leads back to;
     4. the earliest acquisition.
 
     Sources: QIBA vendor-neutral pseudo-code for SUV (2018-06-26); IBSI manual for SUV computation, Vácha et al. 2026.
@@ -75,20 +76,21 @@ def _reference(frames: Sequence[Frame], half_life: float) -> tuple[datetime, tup
     scans = [acquired(frame.tags) for frame in frames]
     first = min((scan for scan in scans if scan is not None), default=None)
     series = of_series(tags)
-    if series is not None and first is not None and series > first:
+    if series is not None and first is not None and (series - first).total_seconds() > ROUNDING:
         series = None
     scaled_to = _scaled_to(frames, scans, half_life)
+    scale = "DecayFactor" if tags.get("DecayFactor", 0) > 1 else "FrameReferenceTime"
+    exact = scaled_to if scale == "DecayFactor" else None  # vendors differ in what FrameReferenceTime refers to
     private, name = _private_moment(frames, first or series)
-    if private is not None and not (_same(series, scaled_to) and not _same(series, private)):
-        return private, (name,), _against(name, private, {"SeriesTime": series, "DecayFactor": scaled_to})
+    if private is not None and not (_same(series, exact) and not _same(series, private)):
+        return private, (name,), _against(name, private, {"SeriesTime": series, scale: exact})
     if series is not None:
-        return series, ("SeriesTime",), _against("SeriesTime", series, {name: private, "DecayFactor": scaled_to})
+        return series, ("SeriesTime",), _against("SeriesTime", series, {name: private, scale: exact})
     if first is None or None in scans:
         raise no_suv("SeriesTime and AcquisitionTime are missing or unusable")
     late = "SeriesTime is missing or after the acquisition: decay is counted to"
     if scaled_to is not None and scaled_to < first and not _same(scaled_to, first):
-        used = ("AcquisitionTime", "DecayFactor", "ActualFrameDuration")
-        return scaled_to, used, (f"{late} the moment that DecayFactor leads back to",)
+        return scaled_to, ("AcquisitionTime", scale, "ActualFrameDuration"), (f"{late} what {scale} leads back to",)
     return first, ("AcquisitionTime",), (f"{late} the earliest AcquisitionTime",)
 
 
@@ -105,23 +107,34 @@ def _against(name: str, moment: datetime, others: dict[str, datetime | None]) ->
 
 
 def _scaled_to(frames: Sequence[Frame], scans: Sequence[datetime | None], half_life: float) -> datetime | None:
-    """The moment that all images were corrected to, from how much they were scaled; None where they do not say it.
-
-    A frame of duration T begun t after the reference is scaled by exp(λt) λT / (1 - exp(-λT)) (PS3.3 C.8.9.4.1.5).
-    """
-    rate = math.log(2) / half_life
+    """The moment that all images were corrected to, by how much they were scaled or how long after it they are."""
     moments = []
     for frame, scan in zip(frames, scans, strict=True):
-        factor, duration = frame.tags.get("DecayFactor"), frame.tags.get("ActualFrameDuration")
-        if scan is None or not isinstance(factor, (int, float)) or not isinstance(duration, (int, float)):
+        after = _after_reference(frame.tags, math.log(2) / half_life)
+        if scan is None or after is None:
             return None
-        if factor <= 1 or duration <= 0:
-            return None
-        during = rate * duration / 1000
-        moments.append(scan - timedelta(seconds=(math.log(factor) - math.log(during / -math.expm1(-during))) / rate))
+        moments.append(scan - timedelta(seconds=after))
     spread = (max(moments) - min(moments)).total_seconds()
     seconds = float(np.median([(moment - moments[0]).total_seconds() for moment in moments]))
     return moments[0] + timedelta(seconds=seconds) if spread <= SAME else None
+
+
+def _after_reference(tags: dict[str, Any], rate: float) -> float | None:
+    """Seconds from the reference of decay to the begin of a frame; None where its tags do not say it.
+
+    A frame of duration T that begins t after the reference is scaled by DecayFactor exp(λt) λT / (1 - exp(-λT)), and
+    FrameReferenceTime is t plus the time to its average activity (PS3.3 C.8.9.4.1.5), or t itself with GE.
+    """
+    duration, factor, middle = (tags.get(n) for n in ("ActualFrameDuration", "DecayFactor", "FrameReferenceTime"))
+    if not isinstance(duration, (int, float)) or duration <= 0:
+        return None
+    during = rate * duration / 1000
+    gain = math.log(during / -math.expm1(-during))  # λ times the time to the average activity
+    if isinstance(factor, (int, float)) and factor > 1:
+        return (math.log(factor) - gain) / rate
+    if isinstance(middle, (int, float)) and middle > 0:
+        return middle / 1000 - (0 if str(tags.get("Manufacturer", "")).upper().startswith("GE") else gain / rate)
+    return None
 
 
 def _private_moment(frames: Sequence[Frame], scan: datetime | None) -> tuple[datetime | None, str]:

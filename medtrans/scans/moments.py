@@ -44,9 +44,14 @@ def _offset(text: Any) -> timedelta | None:
 
 
 def acquired(tags: dict[str, Any]) -> datetime | None:
-    """When the acquisition of an image began."""
+    """When the acquisition of an image began; without a date of its own, within twelve hours of the series."""
     whole, _ = on_scanner_clock(tags.get("AcquisitionDateTime"), tags)
-    return whole if whole is not None else of_series(tags, "AcquisitionDate", "AcquisitionTime")
+    if whole is not None:
+        return whole
+    moment, series = of_series(tags, "AcquisitionDate", "AcquisitionTime"), of_series(tags)
+    if moment is None or series is None or tags.get("AcquisitionDate"):
+        return moment
+    return moment + timedelta(days=round((series - moment).total_seconds() / 86400))
 
 
 def of_series(tags: dict[str, Any], date: str = "SeriesDate", time: str = "SeriesTime") -> datetime | None:

@@ -50,7 +50,8 @@ def native_pixels(file: ScanFile) -> np.ndarray | None:
     start, length = file.pixels
     shape = int(tags.get("NumberOfFrames", 1)), int(tags["Rows"]), int(tags["Columns"])
     count = shape[0] * shape[1] * shape[2]
-    if not count or length - count * bits // 8 not in (0, count * bits // 8 % 2):
+    needed = count * bits // 8
+    if not count or length - needed not in (0, needed % 2) or file.path.stat().st_size < start + needed:
         return None
     kind = "i" if tags["PixelRepresentation"] == 1 else "u"
     pixels = np.fromfile(file.path, np.dtype(f"<{kind}{bits // 8}"), count, offset=start)

@@ -60,6 +60,36 @@ def test_post_processed_series_leads_back_to_the_moment_its_decay_factors_name()
     assert "SeriesTime is missing or after" in decay.warnings[0]
 
 
+@pytest.mark.parametrize("maker", ["SIEMENS", "GE MEDICAL SYSTEMS"])
+def test_frame_reference_time_leads_back_where_there_is_no_decay_factor(maker):
+    rate, duration = math.log(2) / F18, 600.0
+    middle = math.log(rate * duration / (1 - math.exp(-rate * duration))) / rate if maker == "SIEMENS" else 0.0
+    changes = [
+        {"AcquisitionTime": f"11{minutes:02d}00", "FrameReferenceTime": 1000 * (60 * minutes + 1200 + middle)}
+        for minutes in (0, 10, 20)
+    ]
+    images = frames(*changes, SeriesTime="150000", ActualFrameDuration=1000 * duration, Manufacturer=maker)
+    decay = decayed(images)
+    assert decay.seconds == pytest.approx(2400, abs=0.01)  # 20 min before the first frame
+    assert "FrameReferenceTime" in decay.tags
+
+
+def test_frame_reference_time_of_nothing_is_not_believed():
+    images = frames({"FrameReferenceTime": 0.0, "ActualFrameDuration": 180000.0}, SeriesTime="150000")
+    assert decayed(images).seconds == 3600
+
+
+def test_series_time_without_its_fraction_of_a_second_is_not_after_the_scan():
+    decay = decayed(frames(SeriesTime="110000", AcquisitionTime="105959.400"))
+    assert (decay.seconds, decay.warnings) == (3600, ())
+
+
+def test_scan_over_midnight_without_acquisition_dates():
+    changes = [{"AcquisitionTime": start} for start in ("235800", "000100", "000400")]
+    images = frames(*changes, SeriesTime="235800", AcquisitionDate=None)
+    assert decayed(images, {"RadiopharmaceuticalStartTime": "225800"}).seconds == 3600
+
+
 def test_post_processed_series_without_more_counts_from_the_earliest_acquisition():
     decay = decayed(frames({"AcquisitionTime": "110600"}, {"AcquisitionTime": "110300"}, SeriesTime="150000"))
     assert decay.seconds == 3780

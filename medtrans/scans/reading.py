@@ -80,6 +80,9 @@ def foresee_part(part: Part, conversion: Conversion, series: Sequence[Frame] = (
     placed = place(arrange(part.frames, complete_only=conversion.gaps == "largest-run"), conversion)
     stack, grid = placed.stack, placed.grid
     shape, affine = ras_shape_and_affine(grid.shape, grid.affine)
+    rescaler = Rescaler(0.0, conversion.philips_scale)
+    for frame in stack.all_frames:
+        rescaler.scale(frame)
     unit = unit_of(stack.all_frames, series, conversion.pet_unit)
     metadata = _metadata(part, stack) | {"unit": unit.name}
     metadata["warnings"] = [*stack.warnings, *placed.warnings, *unit.warnings, *_doubts(stack.frames[0][0].tags)]

@@ -112,6 +112,14 @@ def test_precise_values_without_the_private_slope_are_refused(make_series, optio
     assert len(read_series(series.folder)) == 1
 
 
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_dry_run_foresees_that_there_is_no_precise_scale(make_series, tmp_path, dry_run):
+    series = philips(make_series, scale_slope=0.0)
+    table = convert_export(series.folder, tmp_path / "out", PRECISE, dry_run=dry_run)
+    assert list(table.status) == ["would fail" if dry_run else "failed"]
+    assert "(2005,100E)" in table.reason[0]
+
+
 def test_precise_leaves_other_vendors_and_modalities_alone(make_series, reference_image):
     series = make_series(Manufacturer="SIEMENS", RescaleSlope="3", RescaleIntercept="1").write_all()
     [volume] = read_series(series.folder, PRECISE)

@@ -149,6 +149,16 @@ def prepare_case(job: CaseJob) -> dict[str, Any]:
     return record
 
 
+def remove_case(dataset: Path, name: str) -> None:
+    """Remove what was written for a case that does not belong to the data set (any more), its folder if then empty."""
+    folder = dataset / name
+    if (folder / RECORD).is_file():
+        (dataset / "qa" / f"{name}.png").unlink(missing_ok=True)
+    _clear(dataset, folder)
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+
+
 def _clear(dataset: Path, folder: Path) -> None:
     """Remove what earlier runs are known to have written for this case, finished or not, and nothing else."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):

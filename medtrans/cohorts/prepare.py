@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from medtrans.cohorts.aligned_case import CaseJob, fingerprint, finished_case, prepare_case
+from medtrans.cohorts.aligned_case import CaseJob, fingerprint, finished_case, prepare_case, remove_case
 from medtrans.cohorts.cases import RESERVED, Case, Cases
 from medtrans.cohorts.recipe import Recipe
 from medtrans.cohorts.recipe_checks import refuse
@@ -68,6 +68,8 @@ def prepare(
     candidates = [_with_split(candidate, plan) for candidate in select(plan, folder, leave_out=root)]
     records, failures = _run(plan, candidates, folder, root, workers, scheduler)
     failures |= _leaks(candidates, records)
+    for name in failures:
+        remove_case(root, name)
     return _write(root, plan, candidates, {n: r for n, r in records.items() if n not in failures}, failures)
 
 
@@ -103,7 +105,7 @@ def _run(
     for job, result in progress(run_jobs(prepare_case, jobs, workers, scheduler), "preparing", total=len(jobs)):
         name = job.candidate.name
         if isinstance(result, Exception):
-            failures[name] = reason(result)
+            failures[name] = reason(result).replace(f"{folder}{os.sep}", "")  # as everything the table says
             logger.warning("%s: %s", name, failures[name])
         else:
             records[name] = result | {"kept": False}

@@ -1,4 +1,4 @@
-"""Resampling between grids whose axes are parallel: three one-dimensional maps, each one sparse matrix."""
+"""Linear maps along the axes of a volume, each one sparse matrix: resampling between parallel grids, and filters."""
 
 from __future__ import annotations
 
@@ -69,20 +69,52 @@ def resample_along_axes(
     return found
 
 
+def filter_along_axes(values: np.ndarray, sigma: np.ndarray, spline: bool, threads: int = 0) -> np.ndarray:
+    """Gaussian (edge repeated) and, for ``spline``, the prefilter to B-spline coefficients of order 3 (edge mirrored).
+
+    Args:
+        values: ``(X, Y, Z)`` float32; at least four voxels along each axis for ``spline``.
+        sigma: of the Gaussian along each axis, in voxels; 0 for none.
+        spline: whether coefficients are wanted, for an interpolator that does not prefilter.
+        threads: 0 for all cores; the result does not depend on it.
+
+    Returns:
+        float32 array of the same shape; ``values`` themselves where there is nothing to do.
+    """
+    if not spline and not np.any(sigma):
+        return values
+    matrices = []
+    for length, width in zip(values.shape, sigma, strict=True):
+        matrix = _smoothing(length, float(width))
+        if spline:
+            matrix = ndimage.spline_filter1d(matrix, 3, axis=0, mode="mirror")
+        matrices.append(_sparse(matrix))
+    found = np.empty(values.shape, np.float32)
+    _multiplied(values, matrices, found, threads or os.cpu_count() or 1)
+    return found
+
+
 def axis_matrix(length: int, position: np.ndarray, order: int, sigma: float) -> sparse.csr_matrix:
     """The linear map from ``length`` voxels to the values at ``position`` (in voxels), as float32.
 
     scipy applied to the columns of the identity: Gaussian (edge repeated), prefilter and interpolation. Beyond the
     outermost centres the edge is repeated by order 1 and mirrored by order 3, as SimpleITK does.
     """
-    columns = np.eye(length)
-    if sigma > 0:
-        columns = ndimage.gaussian_filter1d(columns, sigma, axis=0, mode="nearest")
+    columns = _smoothing(length, sigma)
     points = np.stack(np.meshgrid(position, np.arange(length), indexing="ij"))
     mode = "mirror" if order == 3 else "nearest"
     matrix = ndimage.map_coordinates(columns, points, order=order, mode=mode)
-    matrix[np.abs(matrix) < NEGLIGIBLE] = 0
-    return sparse.csr_matrix(matrix.astype(np.float32))
+    return _sparse(matrix)
+
+
+def _smoothing(length: int, sigma: float) -> np.ndarray:
+    """A Gaussian as matrix."""
+    columns = np.eye(length)
+    return ndimage.gaussian_filter1d(columns, sigma, axis=0, mode="nearest") if sigma > 0 else columns
+
+
+def _sparse(matrix: np.ndarray) -> sparse.csr_matrix:
+    return sparse.csr_matrix(np.where(np.abs(matrix) < NEGLIGIBLE, 0, matrix).astype(np.float32))
 
 
 def _multiplied(values: np.ndarray, matrices: Sequence[sparse.csr_matrix], target: np.ndarray, threads: int) -> None:

@@ -230,6 +230,21 @@ def test_failures_are_recorded_and_the_rest_is_done(tmp_path):
         assert reason in table.loc[case, "reason"]
         assert table.loc[case, "status"] == "failed"
     assert [case.name for case in Cases.read(tmp_path / "out")] == ["again"]
+    assert {path.name for path in (tmp_path / "out").iterdir() if path.is_dir()} == {"again", "qa"}
+    assert [path.name for path in (tmp_path / "out/qa").iterdir()] == ["again.png"]
+    assert table.loc["nan", "reason"].startswith("nan/CT.nii.gz: ")  # nobody's folders
+
+
+def test_a_case_whose_input_went_bad_leaves_the_data_set_but_not_what_others_put_there(tmp_path):
+    folder = cohort(tmp_path / "in", "ab")
+    prepare(recipe(tmp_path), folder, tmp_path / "out", workers=1)
+    (tmp_path / "out/a/notes.txt").write_text("mine")
+    for subject in "ab":
+        (folder / subject / "CT.nii.gz").unlink()
+    prepare(recipe(tmp_path), folder, tmp_path / "out", workers=1)
+    assert sorted(p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*")) == [
+        "a", "a/notes.txt", "prepare.csv", "qa", "recipe.json", "splits.json",
+    ]  # fmt: skip
 
 
 def test_a_run_without_a_good_case_leaves_no_cases_csv(tmp_path):

@@ -7,7 +7,7 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from medtrans.transforms.regrid import antialias_sigma, regrid
-from medtrans.transforms.separable import parallel_axes, resample_along_axes
+from medtrans.transforms.separable import filter_along_axes, parallel_axes, resample_along_axes
 
 INTERPOLATORS = {1: SimpleITK.sitkLinear, 3: SimpleITK.sitkBSpline}
 
@@ -111,3 +111,23 @@ def test_both_ways_of_regrid_agree_where_they_meet():
         assert (parallel_axes(new, (32, 34, 30)) is None) == (degrees > 1e-3)
         found.append(regrid(values, np.eye(4), new, (32, 34, 30), "cubic", antialias=False, carry_edge=False))
     assert np.abs(found[0] - found[1])[:-1, :-1, :-1].max() < 0.01 * values.std()
+
+
+def test_the_prefilter_and_the_gaussian_are_scipys():
+    values = np.random.default_rng(4).normal(size=(23, 9, 14)).astype(np.float32)
+    sigma = np.array([1.1, 0.0, 0.6])
+    smooth = ndimage.gaussian_filter(values.astype(np.float64), sigma, mode="nearest")
+    np.testing.assert_allclose(filter_along_axes(values, sigma, False), smooth, atol=1e-6)
+    expected = ndimage.spline_filter(smooth, 3, mode="mirror")
+    np.testing.assert_allclose(filter_along_axes(values, sigma, True), expected, atol=1e-5)
+    assert filter_along_axes(values, np.zeros(3), False) is values
+
+
+@pytest.mark.parametrize(("interpolation", "order"), [("linear", 1), ("cubic", 3)])
+def test_an_oblique_regrid_equals_simpleitks_own(interpolation, order):
+    values = ndimage.gaussian_filter(np.random.default_rng(5).normal(size=(24, 26, 22)), 1.0).astype(np.float32)
+    new = np.eye(4)
+    new[:3, :3] = Rotation.from_euler("xyz", [12, -7, 20], degrees=True).as_matrix() * [0.9, 0.8, 0.95]
+    new[:3, 3] = (-1.0, 4.0, 2.0)
+    found = regrid(values, np.eye(4), new, (26, 25, 24), interpolation, antialias=False, carry_edge=False)
+    np.testing.assert_allclose(found, by_simpleitk(values, new, (26, 25, 24), order, 0.0), atol=1e-6)

@@ -48,19 +48,18 @@ def told(files):
     ]
 
 
-@pytest.mark.parametrize("workers", [1, 2, 4])
-def test_processes_read_what_one_thread_reads_in_order(mixture, few, workers):
-    assert told(scan_files(mixture, workers)) == told([scan_file(path) for path in mixture])
-    assert len(mixture) == 30
+def test_processes_read_what_one_thread_reads_in_order(mixture, few):
+    files = scan_files(mixture, 3)
+    assert len(files) == 30
+    assert told(files) == told(scan_files(mixture, 1)) == told([scan_file(path) for path in mixture])
+    images = [file for file in files if file.frames]
+    assert all(frame.file is file and frame.tags is file.tags for file in images for frame in file.frames)
+    for name in ("SeriesInstanceUID", "ImageType", "SeriesDescription", "PixelSpacing"):  # equal ones are one object
+        assert len({id(file.tags[name]) for file in images}) == 1
+    assert len({file.tags["SOPInstanceUID"] for file in images}) == len(images)
 
 
-def test_frames_of_other_processes_belong_to_their_files(mixture, few):
-    for file in scan_files(mixture, 3):
-        assert all(frame.file is file for frame in file.frames)
-        assert all(frame.tags is file.tags for frame in file.frames)
-
-
-@pytest.mark.parametrize("executable", ["", "/nowhere/python", "/bin/false", "/bin/echo"])
+@pytest.mark.parametrize("executable", ["/nowhere/python", "/bin/false", "/bin/echo"])
 def test_files_are_read_here_when_processes_do_not_start_or_talk_nonsense(mixture, few, monkeypatch, executable):
     monkeypatch.setattr(sys, "executable", executable)
     assert told(scan_files(mixture, 3)) == told([scan_file(path) for path in mixture])
@@ -118,8 +117,8 @@ def test_conversion_is_the_same_with_processes(mixture, few, tmp_path):
 
 
 def test_a_header_takes_a_few_kilobytes(make_series):
-    series = make_series(shape=(200, 2, 2), SeriesDescription="x" * 64, Manufacturer="y" * 64, ProtocolName="z" * 64)
-    paths = [series.write(k, EchoTime=3.3, AcquisitionTime="120000.000000") for k in range(200)]
+    series = make_series(shape=(60, 2, 2), SeriesDescription="x" * 64, Manufacturer="y" * 64, ProtocolName="z" * 64)
+    paths = [series.write(k, EchoTime=3.3, AcquisitionTime="120000.000000") for k in range(60)]
     scan_files(paths[:2])
     tracemalloc.start()
     files = scan_files(paths)
@@ -127,10 +126,3 @@ def test_a_header_takes_a_few_kilobytes(make_series):
     tracemalloc.stop()
     assert size < 5000
     assert len(pickle.dumps(files)) / len(files) < 1500
-
-
-def test_equal_values_of_different_files_are_one_object(mixture, few):
-    images = [file for file in scan_files(mixture, 3) if file.frames]
-    for name in ("SeriesInstanceUID", "ImageType", "SeriesDescription", "PixelSpacing"):
-        assert len({id(file.tags[name]) for file in images}) == 1
-    assert len({file.tags["SOPInstanceUID"] for file in images}) == len(images)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from pydicom.uid import UID
 from medtrans.scans.diffusion import DIFFUSION, public_diffusion
 from medtrans.scans.enhanced import FUNCTIONAL_GROUPS, enhanced_frames
 from medtrans.scans.frames import Frame
+from medtrans.scans.known_values import remembered
 from medtrans.scans.mosaic import is_mosaic, mosaic_frames
 from medtrans.scans.native import place_of_pixels
 from medtrans.scans.realworld import real_world_values
@@ -139,6 +140,9 @@ class DamagedValueError(ValueError):
     """A value that decides over pixels or their place and cannot be understood."""
 
 
+_DAMAGED = object()
+
+
 @cache
 def _numbers_of(keyword: str) -> bool | None:
     """Whether a tag holds several numbers (True), a single one (False), or no numbers (None)."""
@@ -164,16 +168,25 @@ def tag_values(dataset: Dataset, keywords: tuple[str, ...]) -> dict[str, Any]:
     for keyword, tag in _tags_of(keywords):
         if tag not in present:
             continue
-        try:
-            value = plain(dataset[tag].value)
-            damaged = value is not None and not _as_defined(keyword, value)
-        except (ValueError, TypeError, OverflowError):
-            value, damaged = None, True
-        if damaged and keyword in DECISIVE:
+        value = remembered(dataset, tag, keyword, partial(_understood, dataset, keyword, tag))
+        if value is _DAMAGED and keyword in DECISIVE:
             raise DamagedValueError(keyword)
-        if value is not None and not damaged:
-            values[keyword] = (value,) if keyword in LISTS and not isinstance(value, tuple) else value
+        if value is not None and value is not _DAMAGED:
+            values[keyword] = value
     return values
+
+
+def _understood(dataset: Dataset, keyword: str, tag: BaseTag) -> Any:
+    """A value as plain Python; a mark where it is not what the standard says."""
+    try:
+        value = plain(dataset[tag].value)
+    except (ValueError, TypeError, OverflowError):
+        return _DAMAGED
+    if value is None:
+        return None
+    if not _as_defined(keyword, value):
+        return _DAMAGED
+    return (value,) if keyword in LISTS and not isinstance(value, tuple) else value
 
 
 def _as_defined(keyword: str, value: Any) -> bool:
@@ -204,12 +217,20 @@ def private_values(dataset: Dataset) -> dict[str, Any]:
     for tag in [tag for tag in dataset.keys() if tag >> 16 & 1 and tag & 0xFFFF > 0xFF]:  # noqa: SIM118
         group, block, offset = tag >> 16, tag >> 8 & 0xFF, tag & 0xFF
         creator, kind, keyword = PRIVATE.get((group, offset), ("", "", ""))
-        owner = dataset.get(group << 16 | block)
-        if creator and owner is not None and str(owner.value).strip() == creator:
-            value = _private(dataset[tag].value, kind)
+        owner = BaseTag(group << 16 | block)
+        if creator and owner in dataset and remembered(dataset, owner, "", partial(_text, dataset, owner)) == creator:
+            value = remembered(dataset, tag, keyword, partial(_private_value, dataset, tag, kind))
             if value is not None:
                 values[keyword] = value
     return public_diffusion(values)
+
+
+def _text(dataset: Dataset, tag: BaseTag) -> str:
+    return str(dataset[tag].value).strip()
+
+
+def _private_value(dataset: Dataset, tag: BaseTag, kind: str) -> float | str | tuple[float, ...] | None:
+    return _private(dataset[tag].value, kind)
 
 
 def _private(value: Any, kind: str) -> float | str | tuple[float, ...] | None:

@@ -41,6 +41,7 @@ def convert(
     keep_identifiers: Annotated[
         bool, typer.Option("--keep-identifiers", help="Folders and sidecars with IDs and dates, not pseudonyms.")
     ] = False,
+    layout: Annotated[str, typer.Option(help="Of the output: plain or bids.")] = "plain",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing; show what would happen.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Series at a time [default: one a core].")] = None,
 ) -> None:
@@ -50,7 +51,13 @@ def convert(
 
     conversion = Conversion(pet_unit, philips_scale, gaps, tilt)
     table = convert_export(
-        export, output, conversion, workers=workers, keep_identifiers=keep_identifiers, dry_run=dry_run
+        export,
+        output,
+        conversion,
+        workers=workers,
+        keep_identifiers=keep_identifiers,
+        layout=layout,
+        dry_run=dry_run,
     )
     failed = table[table["status"].isin(["failed", "would fail"])]
     if dry_run:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from medtrans.errors import InputError
 from medtrans.files import check_writable, remove_abandoned, written_whole
 from medtrans.progress import progress
+from medtrans.scans.bids import with_place, write_dataset_files
 from medtrans.scans.contents import Contents
 from medtrans.scans.conversion import Conversion
 from medtrans.scans.earlier import fingerprint, kept, remove_outdated
@@ -61,6 +62,7 @@ def convert_export(
     *,
     workers: int | None = None,
     keep_identifiers: bool = False,
+    layout: str = "plain",
     dry_run: bool = False,
 ) -> pd.DataFrame:
     """Convert every volume under ``export`` to ``output/<patient>/<study>/<series>.nii.gz`` with a ``.json`` sidecar.
@@ -77,6 +79,7 @@ def convert_export(
             memory); default the number of cores.
         keep_identifiers: name folders by PatientID and StudyInstanceUID instead of pseudonyms, and say who and when in
             the sidecars.
+        layout: ``plain``, or ``bids`` for the Brain Imaging Data Structure (see :mod:`medtrans.scans.bids`).
         dry_run: write nothing, and only say by the headers what would happen.
 
     Returns:
@@ -97,12 +100,14 @@ def convert_export(
     with found_scans(source, workers, leave_out=target, near=None if dry_run else target) as files:
         refuse_nothing(source, files)
         jobs = plan(files)
-        name_jobs(jobs, names)
+        name_jobs(jobs, names, layout)
         if not dry_run:
             names.save()
         rows = _rows(jobs, run, workers)
     table = table_of(rows)
     if not dry_run:
+        if layout == "bids":
+            write_dataset_files(target, sorted({*table["patient"]} - {""}))
         run.contents.save()
         with written_whole(target / "series.csv") as temporary:
             table.to_csv(temporary, index=False)
@@ -172,7 +177,7 @@ def _convert(job: Job, run: Run) -> dict[str, Any]:
             status, reason = ("kept", "") if run.dry else ("converted", "kept from an earlier run")
             if fields is None:
                 status, reason = ("to convert" if run.dry else "converted"), ""
-                fields = sidecar(_foresee(job, run)) if run.dry else _written(job, run, path, mark)
+                fields = _foreseen(job, run) if run.dry else _written(job, run, path, mark)
         except NotAVolume as verdict:
             status, reason = "skipped", verdict.problem
         except InputError as error:
@@ -195,7 +200,7 @@ def _convert(job: Job, run: Run) -> dict[str, Any]:
 def _written(job: Job, run: Run, path: Path, mark: str) -> dict[str, Any]:
     """Convert a job; its sidecar."""
     volume = _read(job, run.conversion)
-    volume.metadata["source"] = mark
+    volume.metadata = with_place(volume.metadata, job) | {"source": mark}
     if run.keep_identifiers and job.part is not None:
         volume.metadata |= identifiers(job.part.frames[0])
     return write_volume(volume, path)
@@ -208,9 +213,11 @@ def _read(job: Job, conversion: Conversion) -> Volume:
     return read_image(job.image, conversion, job.label)
 
 
-def _foresee(job: Job, run: Run) -> dict[str, Any]:
-    """Metadata of the volume that a job would become, as far as headers tell."""
+def _foreseen(job: Job, run: Run) -> dict[str, Any]:
+    """The sidecar of the volume that a job would become, as far as headers tell."""
     if job.part is not None:
-        return foresee_part(job.part, run.conversion, job.series_frames)
-    assert job.image is not None
-    return read_image(job.image, run.conversion, job.label, pixels=False).metadata
+        metadata = foresee_part(job.part, run.conversion, job.series_frames)
+    else:
+        assert job.image is not None
+        metadata = read_image(job.image, run.conversion, job.label, pixels=False).metadata
+    return sidecar(with_place(metadata, job))

@@ -32,7 +32,7 @@ def fingerprint(job: Job, conversion: Conversion, contents: Contents, keep_ident
         for frame in job.series_frames:
             used.setdefault(frame.file.path, [])
     sources = sorted([contents.hash(path), *sorted(frames)] for path, frames in used.items())
-    told = [job.label, *(contrast_of(job.image.path) if job.image else ())]
+    told = [job.label, job.fields, job.notes, *(contrast_of(job.image.path) if job.image else ())]
     text = json.dumps([FORMAT, asdict(conversion), keep_identifiers, told, sources])
     return hashlib.sha256(text.encode()).hexdigest()
 

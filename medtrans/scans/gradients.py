@@ -59,14 +59,14 @@ def gradients_of(times: Sequence[Sequence[Frame]], affine: np.ndarray) -> Gradie
     axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
     if len(times) < 2 or np.abs(axes.T @ axes - np.eye(3)).max() > STRAIGHT:
         return None
-    found = [_weighting(time[0].tags) for time in times]
+    found = [weighting(time[0].tags) for time in times]
     weightings = [weighting for weighting in found if weighting is not None]
     if len(weightings) < len(times) or not any(b for b, _ in weightings):
         return None
     return Gradients(np.array([b for b, _ in weightings], float), np.array([g for _, g in weightings], float))
 
 
-def _weighting(tags: dict[str, Any]) -> tuple[float, np.ndarray] | None:
+def weighting(tags: dict[str, Any]) -> tuple[float, np.ndarray] | None:
     """b-value and direction (RAS) of one volume."""
     b_value, direction = tags.get("DiffusionBValue"), tags.get("DiffusionGradientOrientation")
     if not isinstance(b_value, (int, float)) or not 0 <= b_value < 1e6:

@@ -5,18 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from medtrans.errors import InputError
+from medtrans.scans.bids import place_in_bids
 from medtrans.scans.imagefiles import contrast_of
 from medtrans.scans.planning import Job
 from medtrans.scans.pseudonyms import Pseudonyms, fit_for_file
 from medtrans.scans.reading import frame_of_reference
 from medtrans.scans.table import COLUMNS
 
+LAYOUTS = ("plain", "bids")
 
-def name_jobs(jobs: Sequence[Job], names: Pseudonyms) -> None:
+
+def name_jobs(jobs: Sequence[Job], names: Pseudonyms, layout: str = "plain") -> None:
     """Give every job its row with patient, study and series name, and the place of its volume.
 
     Names depend on what the files say, not on where they lie or on the order they were found in.
+
+    Raises:
+        InputError: there is no such layout.
     """
+    if layout not in LAYOUTS:
+        raise InputError("layout", f"is {layout!r}", f"Choose one of {', '.join(LAYOUTS)}")
     patients = names.number("patient", {job.patient for job in jobs if job.patient}, "patient-{:03d}")
     studies: dict[tuple[str, str], str] = {}
     for patient, name in patients.items():
@@ -33,6 +42,8 @@ def name_jobs(jobs: Sequence[Job], names: Pseudonyms) -> None:
             series = names.unique(f"series in {folder}", f"{job.uid}|{job.label}|{job.reason}", _series_name(job))
             job.row["series"] = series
             job.place = f"{folder}/{series}"
+    if layout == "bids":
+        place_in_bids(jobs, names)
 
 
 def _row(job: Job) -> dict[str, Any]:

@@ -22,8 +22,8 @@ class Job:
     """One row of the table: files that are one volume, or the reason why they are none.
 
     ``files`` are those that count here, each in one job only; ``part`` are the DICOM frames of the volume, or ``image``
-    the header of an image file. ``place`` is where the volume goes, relative to the output and without suffix; ``row``
-    what the table says so far.
+    the header of an image file. ``place`` is where the volume goes, relative to the output and without suffix, with
+    ``fields`` and ``notes`` that its sidecar has for lying there; ``row`` is what the table says so far.
     """
 
     files: list[ScanFile]
@@ -38,6 +38,8 @@ class Job:
     image: ScanFile | None = None
     place: str = ""
     row: dict[str, Any] = field(default_factory=dict)
+    fields: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def tags(self) -> dict[str, Any]:

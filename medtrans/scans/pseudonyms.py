@@ -9,12 +9,14 @@ import re
 import secrets
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from medtrans.errors import InputError
 from medtrans.files import written_whole
 
+NUMBERED = re.compile(r"(patient|study)-\d+")
+Again = Callable[[str, int], str]
 LONGEST = 80  # bytes of UTF-8 in a name made from an identifier
 DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])", re.IGNORECASE)
 DEVICES_WITH_SUFFIX = re.compile(rf"^{DEVICES.pattern}(\.)", re.IGNORECASE)
@@ -67,8 +69,18 @@ class Pseudonyms:
                     self._give(scope, key, form.format(count))
         return {identifier: self.names[self._key(scope, identifier)] for identifier in ordered}
 
-    def unique(self, scope: str, identifier: str, wanted: str) -> str:
-        """``wanted``, or with ``-2``, ``-3``, ... behind it when another identifier of ``scope`` has it already.
+    def labels(self, scope: str, given: Iterable[str]) -> dict[str, str]:
+        """Letters and digits only for every name given: the number of a pseudonym, what is left of an identifier."""
+        labels = {}
+        for name in sorted(given):
+            own = name.rpartition("-")[2] if NUMBERED.fullmatch(name) else re.sub("[^0-9A-Za-z]", "", name)
+            labels[name] = self.unique(scope, name, own or "x", again="{}x{}".format)
+        return labels
+
+    def unique(
+        self, scope: str, identifier: str, wanted: str, again: Callable[[str, int], str] = "{}-{}".format
+    ) -> str:
+        """``wanted``, or changed by ``again`` with 2, 3, ... when another identifier of ``scope`` has it already.
 
         Names that differ only in case count as the same: on many file systems they are.
         """
@@ -77,7 +89,7 @@ class Pseudonyms:
             name, count = wanted, 1
             while name.casefold() in self.used[scope]:
                 count += 1
-                name = f"{wanted}-{count}"
+                name = again(wanted, count)
             self._give(scope, key, name)
         return self.names[key]
 

@@ -147,18 +147,26 @@ def _metadata(part: Part, stack: Stack) -> dict[str, Any]:
 
 
 def _time_step(stack: Stack) -> float | None:
-    """Seconds between time points by their acquisition times; None where these are missing or uneven."""
+    """Seconds between time points by their acquisition times; None where these are missing or uneven.
+
+    The RepetitionTime where it is the same within 2 %.
+    """
     times: list[datetime] = []
     for time in stack.frames:
         tags = time[0].tags
-        day = tags.get("AcquisitionDate") or tags.get("SeriesDate", "")
+        day = tags.get("AcquisitionDate") or tags.get("SeriesDate") or "20000101"  # only differences count
         moment = date_time(tags.get("AcquisitionDateTime")) or date_time(f"{day}{tags.get('AcquisitionTime', '')}")
         if moment is None:
             return None
         times.append(moment)
     steps = [(after - before).total_seconds() for before, after in pairwise(times)]
     step = (times[-1] - times[0]).total_seconds() / len(steps)
-    return round(step, 6) if step > 0 and max(abs(s - step) for s in steps) <= 0.05 * step else None
+    if step <= 0 or max(abs(s - step) for s in steps) > 0.05 * step:
+        return None
+    repetition = stack.frames[0][0].tags.get("RepetitionTime")  # ms; the clock is rounded, this is not
+    if isinstance(repetition, (int, float)) and abs(repetition / 1000 - step) <= 0.02 * step:
+        step = repetition / 1000
+    return round(step, 6)
 
 
 def _to_unit(

@@ -38,6 +38,7 @@ PET = {
     "RandomsCorrectionMethod": "RandomsCorrectionMethod",
 }  # fmt: skip
 OF_MODALITY = {"MR": MR, "CT": CT, "PT": PET}
+LISTS = {"ImageType", "ScanningSequence", "SequenceVariant", "ScanOptions"}
 SECONDS = {"EchoTime": "EchoTime", "RepetitionTime": "RepetitionTime", "InversionTime": "InversionTime"}  # DICOM: ms
 PER_TIME = {"DecayFactor": "DecayCorrectionFactor", "ScatterFractionFactor": "ScatterFraction"}
 IDENTIFIERS = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "StudyDate",
@@ -61,7 +62,7 @@ def described(times: Sequence[Sequence[Frame]], label: str = "") -> dict[str, An
     for keyword, name in (TEXTS | OF_MODALITY.get(modality, {})).items():
         value = _common(frames, keyword)
         if value not in (None, "", ()):
-            fields[name] = list(value) if isinstance(value, tuple) else value
+            fields[name] = _plain(name, value)
     fields["ImageType"] = list(frames[0].tags.get("ImageType", ()))
     for keyword, name in SECONDS.items():
         value = _common(frames, keyword)
@@ -73,6 +74,13 @@ def described(times: Sequence[Sequence[Frame]], label: str = "") -> dict[str, An
     if modality == "PT":
         fields |= _of_pet(times)
     return fields | ({"part": label} if label else {})
+
+
+def _plain(name: str, value: Any) -> Any:
+    """A list where BIDS allows one, else text with spaces between."""
+    if not isinstance(value, tuple):
+        return value
+    return list(value) if name in LISTS else " ".join(map(str, value))
 
 
 def _common(frames: Sequence[Frame], keyword: str) -> Any:

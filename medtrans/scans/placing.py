@@ -44,7 +44,7 @@ class Placed:
         said: dict[str, Any] = {
             "sheared": planes.sheared and not grid.moved,
             "tilt_degrees": round(planes.tilt, 4),
-            "resampled": grid.interpolates or bool(grid.invented) or grid.moved,
+            "resampled": not grid.holds_planes,
         }
         if said["resampled"]:
             said["method"] = "linear, once" + (", each plane moved within itself" if grid.moved else "")
@@ -53,23 +53,30 @@ class Placed:
             said["outside"] = background
             if not grid.invented:
                 said["acquired_affine"] = np.round(planes.affine(planes.spacing), 6).tolist()
-        if len(self.kept) < len(self.found.places) or grid.invented:
-            said["positions_mm"] = [round(p, 4) for p in self._positions()]
-            said["largest_gap_mm"] = round(float(np.diff(self.found.places).max()), 4)
-        if len(self.kept) < len(self.found.places):
-            said["kept_planes"] = [self.kept[0], self.kept[-1]]
-            said["left_out_planes"] = len(self.found.places) - len(self.kept)
+        return said | self._gaps()
+
+    def _gaps(self) -> dict[str, Any]:
+        """What was uneven, and what became of it; nothing for an even stack."""
+        grid, found, kept = self.grid, self.found.places, self.kept
+        if len(kept) == len(found) and not grid.invented and not grid.unused:
+            return {}
+        start = float(np.array(self.found.first.position) @ unit_normal(self.found.first))
+        said: dict[str, Any] = {
+            "positions_mm": [round(start + float(place), 4) for place in found],
+            "largest_gap_mm": round(float(np.diff(found).max()), 4),
+        }
+        if len(kept) < len(found):
+            said["kept_planes"] = [kept[0], kept[-1]]
+            said["left_out_planes"] = len(found) - len(kept)
             said["left_out_because"] = "not in the longest run of evenly spaced planes"
+        if grid.unused:
+            said["unused_planes"] = list(grid.unused)
         if grid.invented:
             axis, forward = self._slice_axis()
             last = grid.shape[2] - 1
             said["slice_axis"] = axis
             said["interpolated_planes"] = sorted(m if forward else last - m for m in grid.invented)
         return said
-
-    def _positions(self) -> list[float]:
-        start = float(np.array(self.found.first.position) @ unit_normal(self.found.first))
-        return [start + float(place) for place in self.found.places]
 
     def _slice_axis(self) -> tuple[int, bool]:
         """The axis of the RAS volume that counts planes, and whether it counts them as the stack does."""
@@ -87,28 +94,30 @@ def place(stack: Stack, conversion: Conversion) -> Placed:
             the message gives the numbers.
         NotAVolume: one or two slices, with no thickness to tell or to confirm their distance.
     """
-    found = planes = Planes.of(stack.frames[0])
-    kept = range(len(found.places))
-    even = is_even(found.places)
-    warnings: list[str] = []
-    if not even:
-        uneven = how_uneven(found.places, found.coordinates)
-        if conversion.gaps == "refuse":
-            raise InputError(
-                "series", uneven, "Export the missing slices, or choose --gaps resample or --gaps largest-run"
-            )
-        if conversion.gaps == "largest-run":
-            kept, even = largest_run(found.places), True
-            stack = _cut(stack, kept)
-            planes = Planes.of(stack.frames[0])
-            count = len(found.places) - len(kept)
-            warnings.append(f"{uneven}; kept the longest even run, slices {kept[0] + 1} to {kept[-1] + 1}, "
-                            f"{planes.spacing:.3f} mm apart, and left out {count}")  # fmt: skip
+    found = Planes.of(stack.frames[0])
+    everything = range(len(found.places))
+    if is_even(found.places):
+        return _placed(stack, found, everything, conversion, ())
+    uneven = how_uneven(found.places, found.coordinates)
+    if conversion.gaps == "refuse":
+        raise InputError("series", uneven, "Export the missing slices, or choose --gaps resample or --gaps largest-run")
+    if conversion.gaps == "resample":
+        return _placed(stack, found, everything, conversion, (uneven,))
+    kept = largest_run(found.places)
+    told = f"{uneven}; kept the longest even run, slices {kept[0] + 1} to {kept[-1] + 1}"
+    told += f", and left out {len(found.places) - len(kept)}"
+    return _placed(_cut(stack, kept), found, kept, conversion, (told,))
+
+
+def _placed(stack: Stack, found: Planes, kept: range, conversion: Conversion, told: tuple[str, ...]) -> Placed:
+    """``stack``, whose planes are ``kept`` of those found, on its grid; what was told about gaps comes first."""
+    planes = Planes.of(stack.frames[0])
+    even = is_even(planes.places)
     grid = regular_grid(planes, even, conversion.tilt == "resample")
-    if even:
-        warnings += check_thickness(planes)
-    else:
-        warnings.append(f"{uneven}; resampled: {len(grid.invented)} of {grid.shape[2]} planes are interpolated")
+    warnings = [*told, *(check_thickness(planes) if even else [])]
+    if not even:
+        warnings[0] += f"; resampled: {len(grid.invented)} of {grid.shape[2]} planes are interpolated"
+        warnings[0] += f", slices between them that are not used: {len(grid.unused)}" if grid.unused else ""
     warnings += [*check_tilt(planes), *_tilt_warnings(planes, grid)]
     return Placed(stack, grid, planes, found, kept, tuple(warnings))
 

@@ -41,6 +41,11 @@ class RegularGrid:
     invented: tuple[int, ...] = ()
 
     @property
+    def unused(self) -> tuple[int, ...]:
+        """Numbers of the stack's planes that lie between two others and that no plane of the grid needs."""
+        return tuple(k for k, shares in enumerate(self.weights) if not shares)
+
+    @property
     def holds_planes(self) -> bool:
         """Whether plane k of the stack is plane k of the grid, as it was measured."""
         return not self.moved and all(shares == ((k, 1.0),) for k, shares in enumerate(self.weights))
@@ -120,6 +125,14 @@ def _even_weights(places: np.ndarray) -> tuple[float, Weights, tuple[int, ...]]:
     at = places / spacing if numbers is None else numbers.astype(float)  # of each plane, in planes of the grid
     near = np.rint(at)
     at = np.where(np.abs(at - near) * spacing <= tolerance(spacing), near, at)
+    twice = np.flatnonzero(np.diff(at) <= 0)
+    if twice.size:
+        apart = float(np.diff(places)[twice[0]])
+        raise InputError(
+            "series",
+            f"slices {twice[0] + 1} and {twice[0] + 2} are {apart:.3f} mm apart, others {spacing:.3f}: one twice?",
+            "Export the series again without repeated slices",
+        )
     shares: list[list[tuple[int, float]]] = [[] for _ in places]
     invented = []
     for m in range(total):

@@ -9,7 +9,7 @@ from medtrans import InputError
 from medtrans.scans import Conversion, read_series
 from medtrans.scans.distances import even_places, how_uneven, is_even, largest_run, usual_distance
 
-ONE_FIXTURE = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+ONE_FIXTURE = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 LARGEST_RUN = Conversion(gaps="largest-run")
 
 
@@ -87,7 +87,7 @@ def test_the_usual_distance_loses_no_measured_plane():
 
 
 @ONE_FIXTURE
-@given(decimals=st.sampled_from([1, 2, 3]), count=st.integers(20, 120), step=st.sampled_from([0.625, 1.33333, 0.7]))
+@given(decimals=st.sampled_from([1, 2, 3]), count=st.integers(20, 60), step=st.sampled_from([0.625, 1.33333, 0.7]))
 def test_positions_rounded_in_headers_are_kept_even(make_series, tmp_path_factory, decimals, count, step):
     series = make_series(np.ones((count, 2, 2), np.uint16), step=step)
     series.folder = tmp_path_factory.mktemp("rounded")

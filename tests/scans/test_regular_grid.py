@@ -259,6 +259,20 @@ def test_more_planes_than_were_measured_are_not_invented(make_series):
         read_series(series.folder, EVEN)
 
 
+def test_a_slice_between_others_is_told_and_one_in_the_same_place_refused(make_series):
+    series = make_series(shape=(8, 4, 4))
+    for k, z in enumerate([0, 1, 2, 2.4, 3, 4, 5, 6]):
+        series.write(k, ImagePositionPatient=[0, 0, z])
+    volume = only(series.folder, EVEN)
+    assert volume.array.shape[2] == 7
+    np.testing.assert_array_equal(volume.array, np.delete(series.pixels, 3, 0)[:, ::-1, ::-1].T)
+    assert volume.metadata["geometry"]["unused_planes"] == [3]
+    assert "slices between them that are not used: 1" in volume.metadata["warnings"][0]
+    series.write(3, ImagePositionPatient=[0, 0, 2.05])
+    with pytest.raises(InputError, match=r"slices 3 and 4 are 0.050 mm apart, others 0.99.: one twice\?"):
+        read_series(series.folder, EVEN)
+
+
 @pytest.mark.parametrize("conversion", [Conversion(), BOTH], ids=["kept", "resampled"])
 def test_memory_is_that_of_the_volume(make_series, conversion):
     series = make_series(shape=(30, 256, 256), orientation=tilted(20), step=(0, 0, 5), Modality="CT")

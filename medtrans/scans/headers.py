@@ -291,9 +291,8 @@ def read_dicom(path: Path) -> ScanFile:
             lut = tag_values(dataset.ModalityLUTSequence[0], ("ModalityLUTType",))
             file.tags |= {"ModalityLUTType": "US", "RescaleSlope": 1.0, "RescaleIntercept": 0.0} | lut
             file.tags["RescaleType"] = file.tags["ModalityLUTType"]
-        elif "RealWorldValueMappingSequence" in dataset:
-            modality = file.tags.get("Modality", "")
-            file.tags |= real_world_values(dataset, modality, "RescaleSlope" in file.tags or modality == "PT")
+        elif "RealWorldValueMappingSequence" in dataset and "Units" not in file.tags:  # classic PET has Units and slope
+            file.tags |= real_world_values(dataset, file.tags.get("Modality", ""), "RescaleSlope" in file.tags)
         if OVERLAY_BIT in dataset:
             file.tags["OverlayBitPosition"] = plain(dataset[OVERLAY_BIT].value) or 0
         file.tags |= radiopharmaceutical(dataset)

@@ -45,8 +45,8 @@ def _offset(text: Any) -> timedelta | None:
 
 def acquired(tags: dict[str, Any]) -> datetime | None:
     """When the acquisition of an image began; without a date of its own, within twelve hours of the series."""
-    whole, _ = on_scanner_clock(tags.get("AcquisitionDateTime"), tags)
-    if whole is not None:
+    whole, clear = on_scanner_clock(tags.get("AcquisitionDateTime"), tags)
+    if whole is not None and (clear or not tags.get("AcquisitionTime")):
         return whole
     moment, series = of_series(tags, "AcquisitionDate", "AcquisitionTime"), of_series(tags)
     if moment is None or series is None or tags.get("AcquisitionDate"):

@@ -50,7 +50,7 @@ def read_part(part: Part, conversion: Conversion, series: Sequence[Frame] = ()) 
     _fill(array, stack, grid, rescaler)
     metadata = _metadata(part, stack)
     metadata |= rescaler.recorded(stack.all_frames)
-    metadata["warnings"] = [*stack.warnings, *placed.warnings]
+    metadata["warnings"] = [*stack.warnings, *placed.warnings, *rescaler.warnings()]
     scale = _to_unit(array, metadata, unit_of(stack.all_frames, series, conversion.pet_unit), rescaler.stored_scale)
     if rescaler.padded:
         metadata["padding"] = {"voxels": rescaler.padded, "replaced_by": rescaler.background}

@@ -16,6 +16,7 @@ AIR_HU = -1024.0  # stands for "outside the scanner's field of view" in CT
 DISPLAY = "DICOM RescaleSlope and RescaleIntercept, per image"
 PRECISE = "Philips' private scale: (stored * RescaleSlope + RescaleIntercept) / (RescaleSlope * (2005,100E)), per image"
 MAPPED = "DICOM RealWorldValueSlope and RealWorldValueIntercept, per image"
+TISSUE_HU = -900.0, 3072.0  # what lies between is measured, whatever the header calls it
 EXACT = 2.0**24  # integers up to here are float32 numbers
 
 
@@ -33,12 +34,14 @@ class Rescaler:
         philips_scale: of Philips MR, ``display`` or ``precise``; see :class:`medtrans.scans.Conversion`.
         padded: voxels replaced so far.
         scales: the slopes and intercepts used so far.
+        doubted: HU of a declared padding value that is tissue as well, and was left alone.
     """
 
     background: float
     philips_scale: str = "display"
     padded: int = 0
     scales: set[tuple[float, float]] = field(default_factory=set)
+    doubted: set[float] = field(default_factory=set)
 
     def __call__(self, frame: Frame, stored: np.ndarray) -> np.ndarray:
         """Physical values, float32, shape of ``stored``; at most 2e-7 off, relative, what float64 gives.
@@ -49,7 +52,7 @@ class Rescaler:
         slope, intercept = self.scale(frame)
         self.scales.add((slope, intercept))
         physical = _scaled(stored, slope, intercept)
-        padding = padding_range(frame.tags, stored.dtype) if "ModalityLUTType" not in frame.tags else None
+        padding = self._padding(frame, stored.dtype, slope, intercept)
         if padding is not None:
             mask = (stored >= padding[0]) & (stored <= padding[1])
             self.padded += int(np.count_nonzero(mask))
@@ -57,6 +60,21 @@ class Rescaler:
         if stored.dtype.kind not in "iu" and not np.isfinite(physical).all():
             raise InputError(image_name(frame.file), "has values that are not finite", "Export this image again")
         return physical
+
+    def _padding(self, frame: Frame, dtype: np.dtype, slope: float, intercept: float) -> tuple[float, float] | None:
+        """Stored values to replace. A CT whose padding value is tissue too has it in its header by mistake."""
+        padding = padding_range(frame.tags, dtype) if "ModalityLUTType" not in frame.tags else None
+        if padding is None or self.background != AIR_HU:
+            return padding
+        tissue = [hu for hu in (end * slope + intercept for end in padding) if TISSUE_HU[0] < hu < TISSUE_HU[1]]
+        self.doubted.update(tissue)
+        return None if tissue else padding
+
+    def warnings(self) -> list[str]:
+        """What the user should know about the values that were made."""
+        return [
+            f"PixelPaddingValue stands for {hu:g} HU, which is tissue too: left as it is" for hu in sorted(self.doubted)
+        ]
 
     def scale(self, frame: Frame) -> tuple[float, float]:
         """Slope and intercept for one frame."""

@@ -173,6 +173,11 @@ def test_time_zones_are_brought_together():
         decayed(frames(), drug)
 
 
+def test_acquisition_in_a_time_zone_unlike_the_scanners_clock_gives_way_to_its_time():
+    images = frames({"AcquisitionDateTime": "20200102090000+0000"})
+    assert (decayed(images).seconds, decayed(images).warnings) == (3600, ())
+
+
 def test_enhanced_pet_names_its_reference_itself():
     images = frames(DecayCorrectionDateTime="20200102104500", SeriesTime="160000")
     decay = decayed(images, {"RadiopharmaceuticalStartDateTime": "20200102100000"})

@@ -211,6 +211,33 @@ def test_real_world_values_count_for_mr_only_where_there_is_no_rescale_slope(mak
         assert volume.metadata["unit"] == unit
 
 
+def test_classic_images_use_real_world_values_like_enhanced_ones(make_series, reference_image):
+    series = make_series().write_all(RealWorldValueMappingSequence=[mapped(0.25, "1", 3)])
+    [volume] = read_series(series.folder)
+    np.testing.assert_array_equal(volume.array, reference_image(series, series.pixels * 0.25 + 3).get_fdata())
+
+
+def test_classic_pet_keeps_its_slope_and_units(make_series, reference_image):
+    series = make_series(Modality="PT", Units="BQML", RescaleSlope="3", RescaleIntercept="0")
+    series.write_all(RealWorldValueMappingSequence=[mapped(0.25, "g/ml{SUVbw}")])
+    [volume] = read_series(series.folder, Conversion(pet_unit="bqml"))
+    assert volume.metadata["unit"] == "Bq/ml"
+    np.testing.assert_array_equal(volume.array, reference_image(series, series.pixels * 3.0).get_fdata())
+
+
+def test_echoes_in_one_file_are_volumes_of_their_own(make_series, reference_image):
+    first, second = make_series(seed=1), make_series(seed=2)
+    frames = [
+        (k, source.pixels[k], slope, {"MREchoSequence": [item(EffectiveEchoTime=echo)]})
+        for k in range(5)
+        for source, echo, slope in ((first, 4.6, 2.0), (second, 2.3, 0.5))
+    ]
+    first.write_enhanced(frames)
+    volumes = sorted(read_series(first.folder), key=lambda volume: volume.metadata["EchoTime"])
+    np.testing.assert_array_equal(volumes[0].array, reference_image(second, second.pixels * 0.5).get_fdata())
+    np.testing.assert_array_equal(volumes[1].array, reference_image(first, first.pixels * 2.0).get_fdata())
+
+
 def test_two_real_world_mappings_of_mr_are_no_ground_to_choose(make_series, reference_image):
     series = make_series()
     mappings = {"RealWorldValueMappingSequence": [mapped(0.5, "mm2/s"), mapped(5, "1")]}

@@ -56,6 +56,17 @@ def test_padding_that_no_integer_stands_for_breaks_the_scale():
         assert rescaler.stored_scale == expected
 
 
+def test_padding_value_that_is_water_is_a_mistake_of_the_header(make_series, reference_image):
+    pixels = np.random.default_rng(0).integers(-1000, 1000, (4, 6, 6)).astype(np.int16)
+    pixels[:, 2] = 0
+    series = make_series(pixels, Modality="CT", RescaleIntercept="0", RescaleSlope="1")
+    series.write_all(elements=[(0x00280120, "SS", 0)])
+    [volume] = read_series(series.folder)
+    np.testing.assert_array_equal(volume.array, reference_image(series).get_fdata())
+    assert "PixelPaddingValue stands for 0 HU" in volume.metadata["warnings"][0]
+    assert "padding" not in volume.metadata
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_floating_point_pixels_that_are_not_finite_are_refused(value):
     with pytest.raises(InputError, match="not finite"):

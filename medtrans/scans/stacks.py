@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from medtrans.errors import InputError
 from medtrans.scans.copies import without_copies
+from medtrans.scans.distances import is_even
 from medtrans.scans.frames import Frame
-from medtrans.scans.repeats import find_incomplete, in_time, uneven_repeats
+from medtrans.scans.repeats import ORDERS, find_incomplete, in_time, uneven_repeats
 
 SAME_PLANE = 0.02  # mm; images closer together than this show the same plane
+SAME_PLACE = 0.1 + 1e-6  # mm; ... and so do images of two time points
 
 
 @dataclass
@@ -62,9 +65,10 @@ def arrange(frames: Sequence[Frame], complete_only: bool = False) -> Stack:
         complete_only: where time points are incomplete (a scan that was stopped), keep the complete ones.
 
     Raises:
-        InputError: planes repeat unevenly, or different images claim the same place and time.
+        InputError: planes repeat unevenly, different images claim the same place and time, or the time points of one
+            place lie apart.
     """
-    gathered = planes(frames)
+    gathered = _by_time_point(frames) or planes(frames)
     copies: list[Frame] = []
     if max(map(len, gathered)) > 1:
         gathered, copies = without_copies(gathered)
@@ -87,10 +91,62 @@ def arrange(frames: Sequence[Frame], complete_only: bool = False) -> Stack:
     return stack
 
 
+def _by_time_point(frames: Sequence[Frame]) -> list[list[Frame]] | None:
+    """Planes that each time point has at almost the same place, where their rounding hides which belong together.
+
+    Raises:
+        InputError: time points, each complete, lie further apart than that.
+    """
+    gathered = planes(frames)
+    if _even(gathered):
+        return None
+    for name, value, names_time in ORDERS:
+        times: dict[Any, list[Frame]] = {}
+        for frame in frames if names_time else ():
+            times.setdefault(value(frame), []).append(frame)
+        stacks = [planes(time) for _, time in sorted(times.items(), key=lambda pair: repr(pair[0]))]
+        if None in times or len(stacks) < 2 or len({len(stack) for stack in stacks}) > 1:
+            continue
+        if any(len(stack[0]) > 1 or not _even(stack) for stack in stacks) or not _overlap(stacks):
+            continue
+        together = [[stack[k][0] for stack in stacks] for k in range(len(stacks[0]))]
+        apart = max(_spread(plane) for plane in together)
+        if apart <= SAME_PLACE:
+            return together
+        raise InputError(
+            "series",
+            f"its {len(stacks)} time points (by {name}) lie up to {apart:.2f} mm apart (motion correction while "
+            "scanning?): one affine cannot place them all",
+            "Export the time points as series of their own",
+        )
+    return None
+
+
+def _even(gathered: Sequence[Sequence[Frame]]) -> bool:
+    """Whether every plane has as many images as the others, at even distances."""
+    return len({len(plane) for plane in gathered}) == 1 and is_even(_places(gathered))
+
+
+def _places(gathered: Sequence[Sequence[Frame]]) -> np.ndarray:
+    normal = gathered[0][0].normal
+    return np.array([float(normal @ np.array(plane[0].position)) for plane in gathered])
+
+
+def _overlap(stacks: Sequence[Sequence[Sequence[Frame]]]) -> bool:
+    """Whether all stacks share a stretch; stations of one long scan do not."""
+    ends = [_places(stack)[[0, -1]] for stack in stacks]
+    return max(low for low, _ in ends) < min(high for _, high in ends)
+
+
+def _spread(plane: Sequence[Frame]) -> float:
+    positions = np.array([frame.position for frame in plane])
+    return float(np.linalg.norm(positions - positions[0], axis=1).max())
+
+
 def _refuse_sideways(plane: Sequence[Frame]) -> None:
     positions = np.array([frame.position for frame in plane])
     shift = float(np.abs(positions - positions[0]).max())
-    if shift > 0.1:
+    if shift > SAME_PLACE:
         raise InputError(
             "series", f"images of one plane lie {shift:.2f} mm apart sideways", "Export the two fields of view apart"
         )

@@ -172,6 +172,37 @@ def test_time_series_of_one_or_two_slices(make_series, reference_image, count):
     assert check_4d(volumes, reference_image).array.shape == (6, 5, count, 3)
 
 
+def wandering(make_series, by, tag="TemporalPositionIdentifier"):
+    """Three time points, each ``by`` mm from the one before."""
+    volumes = [make_series(seed=t, shape=(4, 5, 6), origin=np.multiply(t, by), step=3.0) for t in range(3)]
+    for t, volume in enumerate(volumes):
+        for k in range(4):
+            volume.write(k, f"{t}-{k}", **{tag: t + 1})
+    return volumes
+
+
+@pytest.mark.parametrize("by", [(0, 0, 0.01), (0, 0, -0.05), (0.03, 0.03, 0.02)])
+def test_time_points_of_almost_one_place_are_one_volume(make_series, reference_image, by):
+    volume = check_4d(wandering(make_series, by), reference_image)
+    np.testing.assert_allclose(volume.affine, reference_image(make_series(shape=(4, 5, 6), step=3.0)).affine, atol=1e-6)
+
+
+@pytest.mark.parametrize("gaps", ["refuse", "resample", "largest-run"])
+@pytest.mark.parametrize(("by", "apart"), [((0, 0, 0.3), "0.60"), ((0, 0.5, -1.3), "2.79")])
+def test_time_points_that_moved_are_never_mixed(make_series, gaps, by, apart):
+    for tag in ("TemporalPositionIdentifier", "AcquisitionNumber"):
+        volumes = wandering(make_series, by, tag)
+        with pytest.raises(InputError, match=rf"its 3 time points \(by {tag}\) lie up to {apart} mm apart"):
+            read_series(volumes[0].folder, Conversion(gaps=gaps))
+        shutil.rmtree(volumes[0].folder)
+
+
+def test_stations_of_one_long_scan_are_one_volume(make_series):
+    volumes = wandering(make_series, (0, 0, 12))
+    [volume] = read_series(volumes[0].folder)
+    np.testing.assert_array_equal(volume.array, np.concatenate([v.pixels for v in volumes])[:, ::-1, ::-1].T)
+
+
 def test_byte_copies_and_resent_copies_are_dropped(make_series, reference_image):
     series = make_series(AcquisitionTime="101010").write_all()
     shutil.copy(series.folder / "slice2", series.folder / "slice2 (1)")

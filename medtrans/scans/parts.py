@@ -73,42 +73,41 @@ def _first_instance(frames: Sequence[Frame]) -> tuple[Any, ...]:
 
 def _by_direction(frames: Sequence[Frame]) -> list[list[Frame]]:
     """Groups of equal orientation and pixel spacing, within the rounding of headers."""
-    groups: list[tuple[np.ndarray, list[Frame]]] = []
+    groups: list[list[Frame]] = []
+    leaders = np.empty((0, 8))
     for frame in frames:
         assert frame.orientation is not None
         assert frame.spacing is not None
         own = np.array([*frame.orientation, *frame.spacing])
-        for leader, group in groups:
-            if np.abs(leader - own).max() < SAME_DIRECTION:
-                group.append(frame)
-                break
+        near = np.flatnonzero(np.abs(leaders - own).max(axis=1) < SAME_DIRECTION)
+        if near.size:
+            groups[near[0]].append(frame)
         else:
-            groups.append((own, [frame]))
-    return [group for _, group in groups]
+            leaders = np.vstack([leaders, own])
+            groups.append([frame])
+    return groups
 
 
 def _name(split: Sequence[tuple[Part, tuple[str, ...]]]) -> None:
-    """Give every part a label of its own."""
-    parts = [part for part, _ in split]
-    for part, words in split:
-        part.label = _label(part, parts, words)
-    taken = Counter(part.label for part in parts)
-    for number, part in enumerate(parts, 1):
+    """Give every part a label of its own: what tells it from the others (echo, image type, direction, ...)."""
+    firsts = [part.frames[0] for part, _ in split]
+    tags = [name for name in dict.fromkeys(LABELS) if len({repr(first.tags.get(name)) for first in firsts}) > 1]
+    several_axes = len({_axis(first) for first in firsts}) > 1
+    several_shapes = len({first.shape for first in firsts}) > 1
+    for (part, words), first in zip(split, firsts, strict=True):
+        told = [_told(name, first.tags.get(name, "none")) for name in tags]
+        told += [_axis(first)] if several_axes else []
+        told += ["x".join(map(str, first.shape))] if several_shapes else []
+        part.label = ", ".join([*told, *(word for word in words if word not in told)])
+    taken = Counter(part.label for part, _ in split)
+    for number, (part, _) in enumerate(split, 1):
         if taken[part.label] > 1 or not part.label:
             part.label = f"{part.label}, part {number}".removeprefix(", ")
 
 
-def _label(part: Part, all_parts: Sequence[Part], words: Sequence[str]) -> str:
-    """What tells a part from the others: its echo, image type, component, direction, matrix, ..."""
-    told = []
-    tags = part.frames[0].tags
-    for name in dict.fromkeys(LABELS):
-        if len({repr(other.frames[0].tags.get(name)) for other in all_parts}) > 1:
-            value = tags.get(name, "none")
-            told.append(f"{name} {'/'.join(map(str, value)) if isinstance(value, tuple) else value}")
-    axes = {int(np.argmax(np.abs(other.frames[0].normal))) for other in all_parts}
-    if len(axes) > 1:
-        told.append(("sagittal", "coronal", "axial")[int(np.argmax(np.abs(part.frames[0].normal)))])
-    if len({other.frames[0].shape for other in all_parts}) > 1:
-        told.append("x".join(map(str, part.frames[0].shape)))
-    return ", ".join([*told, *(word for word in words if word not in told)])
+def _told(name: str, value: Any) -> str:
+    return f"{name} {'/'.join(map(str, value)) if isinstance(value, tuple) else value}"
+
+
+def _axis(frame: Frame) -> str:
+    return ("sagittal", "coronal", "axial")[int(np.argmax(np.abs(frame.normal)))]

@@ -21,6 +21,7 @@ STRONG = ("ImageType", "EchoNumbers", "EchoTime")
 CONTRAST = ("ContrastBolusAgent", "MonoenergeticEnergyEquivalent", "KVP", "InversionTime", "FlipAngle",
             "RepetitionTime", "ConvolutionKernel", "FilterType", "SliceThickness", "SeriesDescription",
             "ProtocolName")  # fmt: skip
+JITTER = 0.05  # ms between echo times, at most, that are one
 PHASES = 4  # scans of the same place that are volumes of their own; more are a course in time
 PAUSE = 5.0  # times the usual time between two images that separates two phases
 Values = list[Any]
@@ -60,17 +61,31 @@ def _value(frame: Frame, name: str) -> Any:
 
 
 def _ranked(frames: Sequence[Frame], gathered: Sequence[Sequence[Frame]], name: str) -> Values:
-    """Values; of numbers that jitter from plane to plane but keep their order, the smallest of each rank."""
+    """Values; of numbers that jitter, the smallest of those that belong together.
+
+    These are numbers closer than :data:`JITTER`, and those of equal rank where each plane has them in the same order.
+    """
     values = [_value(frame, name) for frame in frames]
     if not all(isinstance(value, (int, float)) for value in values):
         return values
+    close = _close_together(values)
+    if len(set(close)) == 1:
+        return close
     levels = [sorted({_value(frame, name) for frame in plane}) for plane in gathered]
     if len({len(level) for level in levels}) > 1:
-        return values
+        return close
     ranks = list(zip(*levels, strict=True))
     if any(max(lower) >= min(upper) for lower, upper in pairwise(ranks)):
-        return values
+        return close
     return [next(min(rank) for rank in reversed(ranks) if value >= min(rank)) for value in values]
+
+
+def _close_together(values: Sequence[float]) -> Values:
+    """The smallest value of the chain, with steps up to :data:`JITTER`, that each belongs to."""
+    smallest: dict[float, float] = {}
+    for last, value in pairwise([min(values) - 1, *sorted(set(values))]):
+        smallest[value] = smallest[last] if last in smallest and value - last <= JITTER else value
+    return [smallest[value] for value in values]
 
 
 def _fields_of_view(frames: Sequence[Frame], gathered: Sequence[Sequence[Frame]]) -> Values:
@@ -79,15 +94,15 @@ def _fields_of_view(frames: Sequence[Frame], gathered: Sequence[Sequence[Frame]]
         return [1] * len(frames)
     assert frames[0].orientation is not None
     axes = np.array(frames[0].orientation).reshape(2, 3)
-    corners: list[np.ndarray] = []
-    values = []
-    for frame in frames:
-        corner = axes @ np.array(frame.position)
-        near = [number for number, other in enumerate(corners) if np.abs(other - corner).max() < 0.1]
-        if not near:
-            corners.append(corner)
-        values.append(1 + (near[0] if near else len(corners) - 1))
-    return values
+    places = np.array([axes @ np.array(frame.position) for frame in frames])
+    values = np.zeros(len(frames), int)
+    for number in range(1, PHASES + 1):
+        rest = np.flatnonzero(values == 0)
+        if not rest.size:
+            return [int(value) for value in values]
+        near = np.abs(places - places[rest[0]]).max(axis=1) < 0.1
+        values[near & (values == 0)] = number
+    return [int(value) for value in values] if values.all() else [1] * len(frames)
 
 
 def _phases(frames: Sequence[Frame], gathered: Sequence[Sequence[Frame]]) -> Values:
@@ -124,8 +139,10 @@ def _tells_volumes_apart(
         return True
     if len(counts[0]) > 1 and all(count == counts[0] for count in counts):
         return True
-    groups = [[f for f in frames if value_of[id(f)] == value] for value in dict.fromkeys(values)]
-    stacks = [planes(group) for group in groups]
+    groups: dict[Any, list[Frame]] = {}
+    for frame, value in zip(frames, values, strict=True):
+        groups.setdefault(value, []).append(frame)
+    stacks = [planes(group) for group in groups.values()]
     if any(len(stack) < 2 for stack in stacks) or not _overlap(stacks):
         return False
     if not all(_is_even(stack) for stack in stacks):

@@ -49,6 +49,13 @@ def test_echo_times_that_jitter_from_slice_to_slice_are_two_echoes(write, truth)
     assert len(volumes) == 2
 
 
+def test_echo_time_that_drifts_during_a_dynamic_scan_splits_nothing(write):
+    for t in range(5):
+        series = write(f"t{t}-", TemporalPositionIdentifier=t + 1, per_slice=lambda k, t=t: {"EchoTime": 30 + 0.01 * t})
+    [volume] = read_series(series.folder)
+    assert volume.array.shape[3] == 5
+
+
 @pytest.mark.parametrize(
     "per_slice",
     [

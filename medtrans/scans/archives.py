@@ -18,7 +18,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -36,6 +36,7 @@ RESERVE = 1 << 29  # bytes to be left free on the disk
 LONGEST_NAME = 150  # bytes of a file name; common file systems take 255
 DAMAGE = (EOFError, OSError, zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile)
 REMEDY = "Copy or export it again"
+INCOMPLETE = "comes from an archive that could not be read whole: slices may be missing"
 
 
 class RefusedArchiveError(Exception):
@@ -95,12 +96,14 @@ class Member:
         place: where it was: the archive's own place, then its name in there.
         problem: why it could not be unpacked, empty otherwise; ``path`` is the archive then.
         failed: whether ``problem`` is a fault.
+        doubt: what the user should know about volumes from it.
     """
 
     path: Path
     place: str
     problem: str = ""
     failed: bool = False
+    doubt: str = ""
 
 
 @contextmanager
@@ -208,6 +211,8 @@ def unpack(archive: Path, place: str, kind: str, folder: Path, allowance: Allowa
         members = [Member(archive, place, f"{kind_name(kind)}: damaged ({type(error).__name__}). {REMEDY}", True)]
     if not any(member.path != archive for member in members):
         shutil.rmtree(below, ignore_errors=True)
+    if any(member.failed for member in members):
+        members = [member if member.problem else replace(member, doubt=INCOMPLETE) for member in members]
     return members
 
 

@@ -23,9 +23,9 @@ GE_OFFSET = 100000  # GE adds multiples of it to the b-value
 
 
 def public_diffusion(values: dict[str, Any]) -> dict[str, Any]:
-    """``values`` with DiffusionBValue (s/mm2) and DiffusionGradientOrientation in place of the vendors' tags.
+    """``values`` with DiffusionBValue (s/mm2) and DiffusionGradientOrientation (LPS) in place of the vendors' tags.
 
-    The direction tells weightings apart; it is not turned into the patient's axes (GE's is in the scanner's).
+    GE's direction is along the axes of the scan; it tells weightings apart and is called GEGradient.
     """
     kept = {name: value for name, value in values.items() if name not in NAMES}
     for vendor in ("Siemens", "GE", "Philips"):
@@ -37,7 +37,7 @@ def public_diffusion(values: dict[str, Any]) -> dict[str, Any]:
         axes = tuple(values.get(f"{vendor}Gradient{axis}") for axis in "XYZ")
         gradient = values.get(f"{vendor}Gradient", axes)
         if isinstance(gradient, tuple) and len(gradient) == 3 and all(_finite(value) for value in gradient):
-            kept["DiffusionGradientOrientation"] = gradient
+            kept["GEGradient" if vendor == "GE" else "DiffusionGradientOrientation"] = gradient
     return kept
 
 

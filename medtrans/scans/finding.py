@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from medtrans.errors import InputError
@@ -116,6 +117,9 @@ def _opened(files: list[ScanFile], folder: Path, workers: int, alone: bool) -> l
         with ThreadPoolExecutor(workers) as pool:
             results = pool.map(_unpacked, archives, places, own)
             unpacked = list(progress(results, "unpacking", total=len(archives), unit="archive"))
+        for archive, members in zip(archives, unpacked, strict=True):
+            if archive.doubt:  # of the archive it came from
+                members[:] = [member if member.problem else replace(member, doubt=archive.doubt) for member in members]
         files = [file for file in files if file.format != "archive"] + _scanned(unpacked, workers)
         for archive in archives:
             if archive.path.is_relative_to(folder):
@@ -148,7 +152,7 @@ def _scanned(unpacked: Sequence[Sequence[Member]], workers: int) -> list[ScanFil
     files = []
     for member in members:
         file = ScanFile(member.path, problem=member.problem, failed=member.failed) if member.problem else next(scanned)
-        file.place = member.place
+        file.place, file.doubt = member.place, member.doubt
         files.append(file)
     return files
 

@@ -88,6 +88,8 @@ DECISIVE = {
 MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
 SECONDARY_CAPTURE = re.compile(r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.7(\.\d+)?$")
 OTHER_OBJECTS = {"RTDOSE": "radiotherapy dose grid", "SEG": "segmentation object", "RTSEGANN": "segmentation object"}
+SPECTRA = {"1.2.840.10008.5.1.4.1.1.4.2", "1.2.840.10008.5.1.4.1.1.4.2.1"}
+SCREEN = re.compile(r"SCREEN ?(SAVE|SHOT|CAPTURE)|(DOSE|CSA|PATIENT)?[ _]?(REPORT|PROTOCOL|INFO)", re.IGNORECASE)
 VOLUME_MODALITIES = {"CT", "MR", "PT"}
 
 
@@ -103,6 +105,7 @@ class ScanFile:
         problem: why it has none, empty otherwise.
         failed: whether ``problem`` is a fault of something that should have been readable.
         tiles: tiles across a Siemens mosaic, 1 otherwise.
+        doubt: what the user should know about volumes from it, empty otherwise.
         place: where the user sees it, relative to the export, inside an archive behind the archive's own place.
         pixels: where uncompressed pixel data begin and how many bytes they are, None for all others.
     """
@@ -115,6 +118,7 @@ class ScanFile:
     failed: bool = False
     tiles: int = 1
     place: str = ""
+    doubt: str = ""
     pixels: tuple[int, int] | None = None
 
 
@@ -273,6 +277,8 @@ def why_no_image(tags: dict[str, Any], sop_class: str) -> str:
         return f"{OTHER_OBJECTS[modality]}: not an image of the scanner"
     if SECONDARY_CAPTURE.match(sop_class):
         return "secondary capture (screenshot or report)"
+    if sop_class in SPECTRA:
+        return "spectroscopy: holds spectra, not an image"
     photometric = tags.get("PhotometricInterpretation", "MONOCHROME2")
     if tags.get("SamplesPerPixel", 1) != 1 or not photometric.startswith("MONOCHROME"):
         return f"colour picture ({photometric}): holds no physical values"
@@ -332,6 +338,9 @@ def _find_frames(file: ScanFile, dataset: Dataset) -> None:
         file.frames = [Frame.of_tags(file, 0, tags)]
     if file.frames and any(not frame.has_geometry for frame in file.frames):
         file.frames = []
+        if any(SCREEN.fullmatch(str(word)) for word in tags.get("ImageType", ())):
+            file.problem = "screenshot or report, by its ImageType"
+            return
         wanted = tags.get("Modality") in VOLUME_MODALITIES
         file.problem = "no ImagePositionPatient, ImageOrientationPatient or PixelSpacing"
         file.problem += "" if wanted else ": a projection or picture, not a plane in the patient"

@@ -55,7 +55,7 @@ def read_part(part: Part, conversion: Conversion, series: Sequence[Frame] = ()) 
     if rescaler.padded:
         metadata["padding"] = {"voxels": rescaler.padded, "replaced_by": rescaler.background}
     _warn_of_values(array, metadata)
-    metadata["warnings"] += _doubts(tags)
+    metadata["warnings"] += _doubts(stack)
     metadata["acquired_plane"] = acquired_plane(grid.affine)
     metadata["geometry"] = placed.description(rescaler.background)
     volume = Volume(array, affine, metadata, stack.frames, grid.affine if grid.holds_planes else None)
@@ -85,7 +85,7 @@ def foresee_part(part: Part, conversion: Conversion, series: Sequence[Frame] = (
         rescaler.scale(frame)
     unit = unit_of(stack.all_frames, series, conversion.pet_unit)
     metadata = _metadata(part, stack) | {"unit": unit.name}
-    metadata["warnings"] = [*stack.warnings, *placed.warnings, *unit.warnings, *_doubts(stack.frames[0][0].tags)]
+    metadata["warnings"] = [*stack.warnings, *placed.warnings, *unit.warnings, *_doubts(stack)]
     metadata["spacing_mm"] = [round(float(value), 6) for value in np.linalg.norm(affine[:3, :3], axis=0)]
     metadata["shape"] = [*shape, *([len(stack.frames)] if len(stack.frames) > 1 else [])]
     return metadata
@@ -190,9 +190,10 @@ def _warn_of_values(array: np.ndarray, metadata: dict[str, Any]) -> None:
         metadata["warnings"].append(f"every voxel is {low:g}")
 
 
-def _doubts(tags: dict[str, Any]) -> list[str]:
-    """What the header says that the user should know."""
-    doubts = lossy(tags)
+def _doubts(stack: Stack) -> list[str]:
+    """What headers and files say that the user should know."""
+    tags = stack.frames[0][0].tags
+    doubts = lossy(tags) + sorted({frame.file.doubt for frame in stack.all_frames} - {""})
     if tags.get("PhotometricInterpretation") == "MONOCHROME1":
         doubts.append("MONOCHROME1: values as stored, shown dark for high by viewers")
     if not tags.get("FrameOfReferenceUID"):

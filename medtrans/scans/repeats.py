@@ -42,7 +42,8 @@ def _gradient(frame: Frame) -> Any:
     value = frame.tags.get("DiffusionBValue")
     if value is None:
         return None
-    return (value, frame.tags.get("DiffusionDirectionality", ""), *frame.tags.get("DiffusionGradientOrientation", ()))
+    direction = frame.tags.get("DiffusionGradientOrientation") or frame.tags.get("GEGradient") or ()
+    return (value, frame.tags.get("DiffusionDirectionality", ""), *direction)
 
 
 def _date_time(frame: Frame) -> Any:

@@ -68,7 +68,7 @@ def regrid(
         margin = edge_margin(to_old) if carry_edge and background is not None else np.zeros(3, int)
         found = _interpolated(values, to_old, margin, new_shape, outside, interpolation, sigma, threads)
     if _within(outside, bounds):
-        return _cut(found, bounds)
+        return found if bounds == (None, None) else np.clip(found, *bounds, out=found)
     background_voxels = found == np.float32(outside)
     return np.where(background_voxels, found, _cut(found, bounds))
 

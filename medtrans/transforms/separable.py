@@ -54,18 +54,19 @@ def resample_along_axes(
     Returns:
         float32 array of ``shape``.
     """
-    found = np.full(tuple(shape), outside, np.float32)
+    values = np.transpose(values, axes)
+    found = _like(values, shape, outside)
     matrices, inside = [], []
     for new, old in enumerate(axes):
         position = to_old[old, 3] + to_old[old, new] * np.arange(shape[new])
-        length = values.shape[old]
+        length = values.shape[new]
         within = np.flatnonzero((position >= -EDGE) & (position <= length - 1 + EDGE))
         if not within.size:
             return found
         inside.append(slice(int(within[0]), int(within[-1]) + 1))
         matrices.append(axis_matrix(length, position[within], order, float(sigma[old])))
     target = found[tuple(inside)]
-    _multiplied(np.transpose(values, axes), matrices, target, threads or os.cpu_count() or 1)
+    _multiplied(values, matrices, target, threads or os.cpu_count() or 1)
     return found
 
 
@@ -89,7 +90,7 @@ def filter_along_axes(values: np.ndarray, sigma: np.ndarray, spline: bool, threa
         if spline:
             matrix = ndimage.spline_filter1d(matrix, 3, axis=0, mode="mirror")
         matrices.append(_sparse(matrix))
-    found = np.empty(values.shape, np.float32)
+    found = _like(values, values.shape, 0.0)
     _multiplied(values, matrices, found, threads or os.cpu_count() or 1)
     return found
 
@@ -119,7 +120,9 @@ def _sparse(matrix: np.ndarray) -> sparse.csr_matrix:
 
 def _multiplied(values: np.ndarray, matrices: Sequence[sparse.csr_matrix], target: np.ndarray, threads: int) -> None:
     """Write the product along all three axes to ``target``, a slab of it at a time: it stays in the cache."""
-    first, second, third = matrices
+    order = np.argsort(values.strides)[::-1]  # as the memory runs: NIfTI files are read with the first axis innermost
+    values, target = values.transpose(order), target.transpose(order)
+    first, second, third = (matrices[axis] for axis in order)
     _, rows, columns = values.shape
     flat = np.ascontiguousarray(values).reshape(len(values), rows * columns)
 
@@ -135,3 +138,9 @@ def _multiplied(values: np.ndarray, matrices: Sequence[sparse.csr_matrix], targe
     else:
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(slab, starts))
+
+
+def _like(values: np.ndarray, shape: Sequence[int], fill: float) -> np.ndarray:
+    """An array of ``shape`` whose axes lie in memory in the order of those of ``values``."""
+    order = np.argsort(values.strides)[::-1]
+    return np.full([shape[axis] for axis in order], fill, np.float32).transpose(np.argsort(order))

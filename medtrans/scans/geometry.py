@@ -115,8 +115,7 @@ def check_thickness(planes: Planes) -> list[str]:
     count = len(planes.places)
     if count == 1:
         return []
-    values = [planes.first.tags.get(name) for name in ("SpacingBetweenSlices", "SliceThickness")]
-    stated = [abs(float(value)) for value in values if isinstance(value, (int, float)) and value]
+    stated = stated_distances(planes.first)
     if count == 2 and not stated:
         raise NotAVolume(
             "series",
@@ -127,6 +126,12 @@ def check_thickness(planes: Planes) -> list[str]:
     if stated and planes.spacing > 1.5 * max(stated):
         return [f"slices are {planes.spacing:.3f} mm apart, the header says {max(stated):.3f}: are some missing?"]
     return []
+
+
+def stated_distances(frame: Frame) -> list[float]:
+    """What the header says about the distance and the thickness of slices, mm; empty where it says nothing."""
+    values = [frame.tags.get(name) for name in ("SpacingBetweenSlices", "SliceThickness")]
+    return [abs(float(value)) for value in values if isinstance(value, (int, float)) and value]
 
 
 def check_tilt(planes: Planes) -> list[str]:

@@ -9,10 +9,12 @@ import numpy as np
 
 from medtrans.errors import InputError
 from medtrans.scans.conversion import Conversion
-from medtrans.scans.distances import how_uneven, is_even, largest_run
-from medtrans.scans.geometry import Planes, check_thickness, check_tilt, unit_normal
+from medtrans.scans.distances import how_uneven, is_even, largest_run, usual_distance
+from medtrans.scans.geometry import Planes, check_thickness, check_tilt, stated_distances, unit_normal
 from medtrans.scans.regular_grid import RegularGrid, regular_grid
 from medtrans.scans.stacks import Stack
+
+MIXED = 0.25  # of the distance, or thickness, in the header: uneven planes closer than that are of several scans
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ def place(stack: Stack, conversion: Conversion) -> Placed:
     uneven = how_uneven(found.places, found.coordinates)
     if conversion.gaps == "refuse":
         raise InputError("series", uneven, "Export the missing slices, or choose --gaps resample or --gaps largest-run")
+    _refuse_mixtures(stack, found, uneven)
     if conversion.gaps == "resample":
         return _placed(stack, found, everything, conversion, (uneven,))
     kept = largest_run(found.places)
@@ -120,6 +123,19 @@ def _placed(stack: Stack, found: Planes, kept: range, conversion: Conversion, to
         warnings[0] += f", slices between them that are not used: {len(grid.unused)}" if grid.unused else ""
     warnings += [*check_tilt(planes), *_tilt_warnings(planes, grid)]
     return Placed(stack, grid, planes, found, kept, tuple(warnings))
+
+
+def _refuse_mixtures(stack: Stack, found: Planes, uneven: str) -> None:
+    """Scans that lie among one another must not pass for one scan with gaps."""
+    times = {frame.tags.get("TemporalPositionIdentifier") for frame in stack.frames[0]}
+    stated = stated_distances(found.first)
+    if len(stack.frames) == 1 and len(times) > 1:
+        why = f"its slices belong to {len(times)} time points"
+    elif stated and usual_distance(found.places) < MIXED * min(stated):
+        why = f"the header says {min(stated):.3f} mm: several scans among one another?"
+    else:
+        return
+    raise InputError("series", f"{uneven}; {why}", "Export each scan as a series of its own")
 
 
 def _cut(stack: Stack, kept: range) -> Stack:

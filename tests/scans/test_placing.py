@@ -3,11 +3,13 @@
 import json
 
 import numpy as np
+import pydicom
 import pytest
 from typer.testing import CliRunner
 
+from medtrans import InputError
 from medtrans.cli import app
-from medtrans.scans import Conversion, convert_export
+from medtrans.scans import Conversion, convert_export, read_series
 
 
 def sidecar(out, row):
@@ -72,3 +74,20 @@ def test_tilt_is_told_in_both(make_series, tmp_path, tilt):
 def test_an_even_straight_series_says_so(make_series, tmp_path):
     [row] = convert_export(make_series().write_all().folder, tmp_path / "out").itertuples()
     assert sidecar(tmp_path / "out", row)["geometry"] == {"sheared": False, "tilt_degrees": 0.0, "resampled": False}
+
+
+@pytest.mark.parametrize("gaps", ["resample", "largest-run"])
+def test_scans_among_one_another_do_not_pass_for_one_with_gaps(make_series, gaps):
+    for t in range(3):
+        series = make_series(shape=(5, 4, 4), origin=(0, 0, 0.3 * t), step=4.0, seed=t)
+        for k in range(5):
+            if (t, k) != (1, 2):
+                series.write(k, f"{t}-{k}", TemporalPositionIdentifier=t + 1)
+    with pytest.raises(InputError, match=r"not evenly spaced: mostly 0\.3.*; its slices belong to 3 time points"):
+        read_series(series.folder, Conversion(gaps=gaps))
+    for path in series.folder.iterdir():  # nothing but the thickness tells
+        image = pydicom.dcmread(path)
+        del image.TemporalPositionIdentifier
+        image.save_as(path)
+    with pytest.raises(InputError, match=r"; the header says 4.000 mm: several scans among one another\?"):
+        read_series(series.folder, Conversion(gaps=gaps))

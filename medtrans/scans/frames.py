@@ -12,6 +12,7 @@ import numpy as np
 if TYPE_CHECKING:
     from medtrans.scans.headers import ScanFile
 
+SMALLEST_SPACING = 1e-4  # mm; less is no scanner's
 # What must agree within one volume, besides matrix, orientation, pixel spacing and the meaning of ImageType.
 KIND = ("Modality", "ComplexImageComponent", "GEComponent", "StackID", "FrameOfReferenceUID", "Units", "RescaleType")
 # Words of ImageType that say what the values mean; others (NORM, DIS2D, ...) may change from slice to slice.
@@ -99,7 +100,7 @@ def _numbers(value: Any, count: int) -> tuple[float, ...] | None:
 
 
 def _positive(value: tuple[float, ...] | None) -> tuple[float, ...] | None:
-    return value if value is not None and min(value) > 0 else None
+    return value if value is not None and min(value) > SMALLEST_SPACING else None
 
 
 def _unit_vectors(value: tuple[float, ...] | None) -> tuple[float, ...] | None:

@@ -40,8 +40,8 @@ def place_of_pixels(stream: IO[bytes], dataset: FileDataset) -> tuple[int, int] 
 def native_pixels(file: ScanFile) -> np.ndarray | None:
     """Stored values, (frames, rows, columns), of plain uncompressed grey pixels; None when they are anything else.
 
-    What is no exact fit (missing or surplus bytes, one or twelve bits a value, colour, an incomplete description) is
-    left to pydicom, which reads or refuses it.
+    What is no exact fit (missing or surplus bytes, anything after the pixels, one or twelve bits a value, colour, an
+    incomplete description) is left to pydicom, which reads or refuses it.
     """
     tags = file.tags
     bits = int(tags.get("BitsAllocated", 0))
@@ -51,7 +51,7 @@ def native_pixels(file: ScanFile) -> np.ndarray | None:
     shape = int(tags.get("NumberOfFrames", 1)), int(tags["Rows"]), int(tags["Columns"])
     count = shape[0] * shape[1] * shape[2]
     needed = count * bits // 8
-    if not count or length - needed not in (0, needed % 2) or file.path.stat().st_size < start + needed:
+    if not count or length - needed not in (0, needed % 2) or file.path.stat().st_size != start + length:
         return None
     kind = "i" if tags["PixelRepresentation"] == 1 else "u"
     pixels = np.fromfile(file.path, np.dtype(f"<{kind}{bits // 8}"), count, offset=start)

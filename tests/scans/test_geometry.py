@@ -214,3 +214,9 @@ def test_whatever_is_accepted_lies_where_its_planes_are(
     assert len(set(volume.array.ravel())) == volume.array.size
     if gaps == "refuse":
         assert volume.array.size == len(where)
+
+
+def test_pixels_of_no_size_are_refused(make_series):
+    series = make_series().write_all(PixelSpacing=["1e-30", "2"])
+    with pytest.raises(InputError, match="PixelSpacing"):
+        read_series(series.folder)

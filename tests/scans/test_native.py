@@ -54,3 +54,15 @@ def test_fewer_or_more_bytes_than_the_matrix_has_are_not_taken_in_place(make_ser
 def test_odd_number_of_bytes_has_one_more_that_is_no_pixel(make_series):
     values = np.arange(15, dtype=np.uint8).reshape(1, 3, 5)
     np.testing.assert_array_equal(native_pixels(read_dicom(make_series(values).write(0))), values)
+
+
+def test_file_that_goes_on_after_its_pixels_is_left_to_pydicom(make_series):
+    series = make_series(shape=(1, 6, 8))
+    path = series.write(0)
+    data = path.read_bytes()
+    path.write_bytes(data + b"\xfc\xff\xfc\xffOB\0\0\4\0\0\0" + bytes(4))  # Data Set Trailing Padding
+    np.testing.assert_array_equal(decoded(read_dicom(path)), series.pixels)
+    path.write_bytes(data + data[data.find(b"\xe0\x7f\x10\x00") :][:12] + bytes(96))  # pixel data twice
+    file = read_dicom(path)
+    assert native_pixels(file) is None
+    np.testing.assert_array_equal(decoded(file), pixels._by_pydicom(file))

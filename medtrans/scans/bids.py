@@ -91,8 +91,9 @@ def _place(job: Job, series: Sequence[Job]) -> tuple[str, str]:
         entities.append(f"task-{task}")
     if job.tags.get("ContrastBolusAgent") and what.folder != "dwi":
         entities.append("ce-agent")
-    if what.folder != "dwi" and len(echoes := _echoes(series)) > 1:
-        entities.append(f"echo-{1 + echoes.index(job.tags.get('EchoTime'))}")
+    echoes, echo = _echoes(series), job.tags.get("EchoTime")
+    if what.folder != "dwi" and len(echoes) > 1 and echo in echoes:
+        entities.append(f"echo-{1 + echoes.index(echo)}")
     if part != "mag" or split:
         entities.append(f"part-{part}")
     if part == "phase":
@@ -123,7 +124,8 @@ def _text(job: Job) -> str:
 
 
 def _echoes(series: Sequence[Job]) -> list[Any]:
-    return sorted({job.tags["EchoTime"] for job in series if not job.reason and "EchoTime" in job.tags})
+    times = {job.tags.get("EchoTime") for job in series if not job.reason}
+    return sorted(time for time in times if isinstance(time, (int, float)))
 
 
 def component(job: Job) -> str:
@@ -132,8 +134,8 @@ def component(job: Job) -> str:
         if job.image is not None and name in job.label.split(", "):
             return name[:4] if name == "imaginary" else name
     tags = job.tags
-    if isinstance(tags.get("GEComponent"), (int, float)):
-        return GE_COMPONENTS.get(int(tags["GEComponent"]), "mag")
+    if "GEComponent" in tags:
+        return GE_COMPONENTS.get(tags["GEComponent"], "mag")
     stated = [str(tags.get("ComplexImageComponent", "")), *map(str, tags.get("ImageType", ())[2:])]
     found = [COMPONENTS[word.upper()] for word in stated if word.upper() in COMPONENTS]
     return found[0] if found else "mag"

@@ -20,7 +20,7 @@ from medtrans.scans.conversion import Conversion
 from medtrans.scans.earlier import fingerprint, kept, remove_outdated
 from medtrans.scans.finding import found_scans, refuse_nothing
 from medtrans.scans.imagefiles import read_image
-from medtrans.scans.layout import name_jobs
+from medtrans.scans.layout import check_layout, name_jobs
 from medtrans.scans.parts import NotAVolume
 from medtrans.scans.planning import Job, plan
 from medtrans.scans.pseudonyms import Pseudonyms
@@ -75,7 +75,7 @@ def convert_export(
             else.
         output: folder to write to, inside or outside ``export`` but not itself.
         conversion: what to make of a series; default :class:`Conversion` as it stands.
-        workers: files, then volumes, handled at a time (each volume takes about three times its size in float32 of
+        workers: files, then volumes, handled at a time (each takes about twice its size in float32 of
             memory); default the number of cores.
         keep_identifiers: name folders by PatientID and StudyInstanceUID instead of pseudonyms, and say who and when in
             the sidecars.
@@ -90,6 +90,7 @@ def convert_export(
     Raises:
         InputError: nothing to convert, or nowhere to write.
     """
+    check_layout(layout)
     source, target = Path(export), Path(output)
     if source.exists() and source.resolve() == target.resolve():
         raise InputError(target, "is the export itself", "Choose another folder to write to")
@@ -111,7 +112,16 @@ def convert_export(
         run.contents.save()
         with written_whole(target / "series.csv") as temporary:
             table.to_csv(temporary, index=False)
+        _tell_others(target, {*table["path"]})
     return table
+
+
+def _tell_others(target: Path, listed: set[str]) -> None:
+    """Say that volumes of earlier runs lie in ``target`` whose sources were not in this export."""
+    found = (path for path in target.rglob("[!.]*.nii.gz") if not path.is_symlink())
+    others = sum(path.relative_to(target).as_posix() not in listed for path in found)
+    if others:
+        logger.warning("%s: %d volumes are of earlier runs and not in series.csv", target, others)
 
 
 def _rows(jobs: list[Job], run: Run, workers: int) -> list[dict[str, Any]]:
@@ -119,11 +129,15 @@ def _rows(jobs: list[Job], run: Run, workers: int) -> list[dict[str, Any]]:
     if not run.dry:
         for folder in {run.target, *((run.target / job.place).parent for job in jobs if job.place)}:
             remove_abandoned(folder)
-    with warnings.catch_warnings(), ThreadPoolExecutor(workers) as pool:
-        warnings.simplefilter("ignore")  # decoders quote header values
-        results = pool.map(lambda job: _convert(job, run), jobs)
-        doing = "reading geometry" if run.dry else "converting"
-        return list(progress(results, doing, total=len(jobs), unit="series"))
+    pool = ThreadPoolExecutor(workers)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # decoders quote header values
+            results = pool.map(lambda job: _convert(job, run), jobs)
+            doing = "reading geometry" if run.dry else "converting"
+            return list(progress(results, doing, total=len(jobs), unit="series"))
+    finally:
+        pool.shutdown(cancel_futures=True)  # Ctrl-C ends what is being done and begins nothing more
 
 
 def read_series(

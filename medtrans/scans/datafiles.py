@@ -9,6 +9,7 @@ from medtrans.errors import InputError
 
 HEADER = 65536  # bytes; headers that name their data are shorter
 NAMED = re.compile(rb"^(?:ElementDataFile[ \t]*=|data ?file:)[ \t]*([^\r\n]+)((?:\r?\n[^\r\n]+)*)", re.I | re.MULTILINE)
+MOST_FILES = 100_000  # that one header may name
 PATTERN = re.compile(r"(?P<form>\S*%\S*)(?P<numbers>(?:\s+-?\d+)*)")
 
 
@@ -53,12 +54,24 @@ def _named(path: Path) -> list[Path]:
     if value.upper().startswith("LIST"):
         names = [line.strip() for line in match[2].decode("latin-1").splitlines() if line.strip()]
     elif numbered:
-        numbers = [int(number) for number in numbered["numbers"].split()] or [1, 1]
-        first, last, step = [*numbers, 1][:3]
-        names = [numbered["form"] % number for number in range(first, last + 1, step or 1)]
+        names = _numbered(numbered["form"], numbered["numbers"].split())
     else:
         names = [value]
     found = [path.parent / name for name in names]
-    if not all(file.is_file() and file.resolve().is_relative_to(path.parent.resolve()) for file in found):
+    if (
+        not found
+        or "\0" in "".join(names)
+        or not all(file.is_file() and file.resolve().is_relative_to(path.parent.resolve()) for file in found)
+    ):
         raise InputError("image file", "its data file is missing", "Copy both files")
     return found
+
+
+def _numbered(form: str, numbers: list[str]) -> list[str]:
+    """The names that a C format such as ``slice%03d.raw`` makes of first, last and step; empty for nonsense."""
+    try:
+        first, last, step = [*map(int, numbers or ["1", "1"]), 1][:3]
+        counted = range(first, last + 1, step)
+        return [form % number for number in counted] if len(counted) <= MOST_FILES else []
+    except (ValueError, TypeError, OverflowError):
+        return []

@@ -75,8 +75,10 @@ def weighting(tags: dict[str, Any]) -> tuple[float, np.ndarray] | None:
         return 0.0, np.zeros(3)
     if str(tags.get("Manufacturer", "")).upper().startswith("GE") or not isinstance(direction, tuple):
         return None
+    if len(direction) != 3 or not all(isinstance(value, (int, float)) for value in direction):
+        return None
     lps = np.array(direction, float)
-    length = np.linalg.norm(lps) if lps.shape == (3,) else 0.0
+    length = np.linalg.norm(lps)
     if not np.isfinite(length) or length < 1e-3:
         return None
     return float(b_value), lps / length * [-1, -1, 1]

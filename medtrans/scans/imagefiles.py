@@ -47,13 +47,18 @@ def read_image(file: ScanFile, conversion: Conversion | None = None, label: str 
     Raises:
         InputError: it cannot be a volume; the message says why.
     """
+    if file.format == "analyze":
+        raise _refused(
+            "Analyze 7.5 header: it does not say which side is left, and programs disagree",
+            "Convert the original, or save it as NIfTI with a program that knows how it was made",
+        )
+    count = 1 + len(data_files(file.path, file.format))
     if file.format == "parrec":
         recorded = read_recorded(file.path, (conversion or Conversion()).philips_scale, label, pixels)
         volume = _of_recorded(recorded, file.path)
     else:
-        readers = {"nifti": read_nifti, "itk": read_itk, "analyze": _refuse_analyze}
-        volume = readers[file.format](file.path, pixels)
-    volume.metadata["files"] = 1 + len(data_files(file.path, file.format))
+        volume = (read_nifti if file.format == "nifti" else read_itk)(file.path, pixels)
+    volume.metadata["files"] = count
     return volume
 
 
@@ -122,13 +127,6 @@ def _unzipped(path: Path, opened: ExitStack) -> IOBase:
         zipped = file.read(2) == b"\x1f\x8b"
     stream: Any = igzip.IGzipFile(path) if zipped else path.open("rb")
     return opened.enter_context(stream)
-
-
-def _refuse_analyze(path: Path, pixels: bool = True) -> Volume:
-    raise _refused(
-        "Analyze 7.5 header: it does not say which side is left, and programs disagree",
-        "Convert the original, or save it as NIfTI with a program that knows how it was made",
-    )
 
 
 def read_itk(path: Path, pixels: bool = True) -> Volume:

@@ -16,16 +16,21 @@ from medtrans.scans.table import COLUMNS
 LAYOUTS = ("plain", "bids")
 
 
+def check_layout(layout: str) -> None:
+    """Refuse an unknown layout.
+
+    Raises:
+        InputError: it is none of LAYOUTS.
+    """
+    if layout not in LAYOUTS:
+        raise InputError("layout", f"is {layout!r}", f"Choose one of {', '.join(LAYOUTS)}")
+
+
 def name_jobs(jobs: Sequence[Job], names: Pseudonyms, layout: str = "plain") -> None:
     """Give every job its row with patient, study and series name, and the place of its volume.
 
     Names depend on what the files say, not on where they lie or on the order they were found in.
-
-    Raises:
-        InputError: there is no such layout.
     """
-    if layout not in LAYOUTS:
-        raise InputError("layout", f"is {layout!r}", f"Choose one of {', '.join(LAYOUTS)}")
     patients = names.number("patient", {job.patient for job in jobs if job.patient}, "patient-{:03d}")
     studies: dict[tuple[str, str], str] = {}
     for patient, name in patients.items():

@@ -47,7 +47,11 @@ def contrasts(path: Path) -> list[str]:
     Raises:
         InputError: damaged or truncated.
     """
-    return list(_by_contrast(_image(path, "display")))
+    image = _image(path, "display")
+    try:
+        return list(_by_contrast(image))
+    except Exception as error:  # numpy raises many kinds on damaged tables
+        raise _damaged(error) from error
 
 
 def read_recorded(path: Path, scale: str, label: str = "", pixels: bool = True) -> Recorded:

@@ -124,7 +124,7 @@ def data_of(file: ScanFile) -> list[Path]:
     """The files that hold the voxels of a header; none where they are missing, which reading it tells."""
     try:
         return data_files(file.path, file.format)
-    except (InputError, OSError):
+    except (InputError, OSError, ValueError):  # the last for names that hold a zero byte
         return []
 
 

@@ -136,31 +136,41 @@ def _metadata(part: Part, stack: Stack) -> dict[str, Any]:
         metadata["copies_dropped"] = len(stack.copies)
     if stack.times_left_out:
         metadata["time_points_left_out"] = stack.times_left_out
+    starts = _starts(stack)
+    if tags.get("Modality") == "PT" and starts is not None and starts == sorted(starts):
+        metadata["FrameTimesStart"] = starts
     if len(stack.frames) > 1:
         metadata["time_points"] = len(stack.frames)
         metadata["ordered_by"] = stack.ordered_by
-        metadata["time_step_s"] = _time_step(stack)
+        metadata["time_step_s"] = _time_step(stack, starts)
         b_values = [time[0].tags.get("DiffusionBValue") for time in stack.frames]
         if None not in b_values and any(b_values):
             metadata["b_values"] = b_values
     return metadata
 
 
-def _time_step(stack: Stack) -> float | None:
-    """Seconds between time points by their acquisition times; None where these are missing or uneven.
-
-    The RepetitionTime where it is the same within 2 %.
-    """
-    times: list[datetime] = []
+def _starts(stack: Stack) -> list[float] | None:
+    """Seconds from the first time point to each, by their acquisition times; None where one is missing."""
+    moments: list[datetime] = []
     for time in stack.frames:
         tags = time[0].tags
         day = tags.get("AcquisitionDate") or tags.get("SeriesDate") or "20000101"  # only differences count
         moment = date_time(tags.get("AcquisitionDateTime")) or date_time(f"{day}{tags.get('AcquisitionTime', '')}")
         if moment is None:
             return None
-        times.append(moment)
-    steps = [(after - before).total_seconds() for before, after in pairwise(times)]
-    step = (times[-1] - times[0]).total_seconds() / len(steps)
+        moments.append(moment)
+    return [round((moment - moments[0]).total_seconds(), 6) for moment in moments]
+
+
+def _time_step(stack: Stack, starts: Sequence[float] | None) -> float | None:
+    """Seconds between time points; None where these are unknown or uneven.
+
+    The RepetitionTime where it is the same within 2 %.
+    """
+    if starts is None:
+        return None
+    steps = [after - before for before, after in pairwise(starts)]
+    step = starts[-1] / len(steps)
     if step <= 0 or max(abs(s - step) for s in steps) > 0.05 * step:
         return None
     repetition = stack.frames[0][0].tags.get("RepetitionTime")  # ms; the clock is rounded, this is not

@@ -2,6 +2,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
 
 import nibabel as nib
@@ -272,3 +273,39 @@ def test_damaged_headers_never_stop_an_export(make_series, tmp_path):
     shutil.move(series.folder / "slice1", series.folder / "ZZ")
     table = convert_export(series.folder, tmp_path / "out")
     assert table.files.sum() == 43
+
+
+def test_an_unknown_layout_is_refused_before_anything_is_read(tmp_path):
+    with pytest.raises(InputError, match="plain, bids"):
+        convert_export(tmp_path / "not there", tmp_path / "out", layout="bid")
+
+
+def test_volumes_of_another_export_in_the_same_folder_stay_and_are_told(make_series, tmp_path, caplog):
+    for n in range(2):
+        series = make_series(seed=n, PatientID=f"p{n}", SeriesInstanceUID=f"1.2.{n}")
+        for k in range(5):
+            series.write(k, f"{n}/{k}")
+    first = convert_export(series.folder / "0", tmp_path / "out")
+    assert "earlier runs" not in caplog.text
+    second = convert_export(series.folder / "1", tmp_path / "out")
+    assert "1 volumes are of earlier runs and not in series.csv" in caplog.text
+    assert all((tmp_path / "out" / path).is_file() for path in [*first.path, *second.path])
+    assert {*first.path}.isdisjoint(second.path)
+
+
+def test_an_interrupted_run_begins_no_further_series(make_series, tmp_path, monkeypatch):
+    for n in range(30):
+        series = make_series(shape=(3, 4, 4), seed=n, SeriesInstanceUID=f"1.2.{n}")
+        for k in range(3):
+            series.write(k, f"{n}/{k}")
+    begun = []
+
+    def interrupted(job, run):
+        begun.append(job)
+        time.sleep(0.05)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("medtrans.scans.convert._convert", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        convert_export(series.folder, tmp_path / "out", workers=2)
+    assert len(begun) < 10

@@ -203,3 +203,17 @@ def test_nrrd_in_no_patients_space_is_refused(tmp_path, space):
     (tmp_path / "x.nrrd").write_bytes(header.encode() + bytes(32))
     with pytest.raises(InputError, match="not that of a patient"):
         read_series(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "names",
+    ["x%d.raw 1 99999999999999", "x%d.raw 1 9 0", "%s%s%s.raw 1 2", "x\0.raw", "LIST", "..", "%d.raw " + "9" * 5000],
+)  # fmt: skip
+def test_headers_that_name_nonsense_fail_at_once(tmp_path, names):
+    (tmp_path / "x.mhd").write_bytes(
+        f"ObjectType = Image\nNDims = 3\nDimSize = 2 2 2\nElementType = MET_SHORT\nElementDataFile = {names}\n".encode()
+    )
+    for layout in ("plain", "bids"):
+        for dry_run, status in ((True, "would fail"), (False, "failed")):
+            [row] = convert_export(tmp_path / "x.mhd", tmp_path / layout, layout=layout, dry_run=dry_run).itertuples()
+            assert row.status == status

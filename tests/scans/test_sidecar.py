@@ -83,11 +83,23 @@ def test_pet_has_bids_fields_and_no_dose(make_series, tmp_path, unit, units):
     fields = written(pet(make_series).write_all(), tmp_path, conversion=Conversion(pet_unit=unit))
     expected = {
         "Units": units, "TracerName": "FDG", "TracerRadionuclide": "F18", "ImageDecayCorrected": True,
-        "FrameDuration": [120.0], "ReconMethodName": "OSEM 3i24s", "AttenuationCorrection": "CT based",
-        "DecayCorrectionFactor": [1.37],
+        "FrameDuration": [120.0], "FrameTimesStart": [0.0], "ReconMethodName": "OSEM 3i24s",
+        "AttenuationCorrection": "CT based", "DecayCorrectionFactor": [1.37],
     }  # fmt: skip
     assert {name: fields.get(name) for name in expected} == expected
     assert not {"InjectedRadioactivity", "PatientWeight", "TimeZero"} & set(fields)
+
+
+def test_dynamic_pet_has_the_starts_and_durations_of_its_frames(make_series, tmp_path):
+    series = pet(make_series)
+    for t, (clock, length) in enumerate([("235950", 10), ("000000", 20), ("000020.5", 30)]):
+        for k in range(5):
+            series.write(k, f"{t}-{k}", AcquisitionTime=clock, AcquisitionDate="2020010" + "122"[t],
+                         ActualFrameDuration=1000 * length, pixels=series.pixels[k] + t)  # fmt: skip
+    fields = written(series, tmp_path)
+    assert fields["FrameTimesStart"] == [0, 10, 30.5]
+    assert fields["FrameDuration"] == [10, 20, 30]
+    assert fields["time_points"] == 3
 
 
 SECRETS = ("Doe", "4711", "Hospital", "20200102", "101112", "66", "1.2.826.0.1.3680043")

@@ -10,6 +10,8 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from medtrans.scans.suv import stated_dose
+
 if TYPE_CHECKING:
     from medtrans.scans.frames import Frame
 
@@ -127,7 +129,8 @@ def identifiers(frame: Frame) -> dict[str, Any]:
     drugs = frame.tags.get("Radiopharmaceutical", ())
     dose = drugs[0].get("RadionuclideTotalDose") if len(drugs) == 1 else None
     if isinstance(dose, float) and dose > 0:
-        fields |= {"InjectedRadioactivity": dose / 1e6, "InjectedRadioactivityUnits": "MBq"}
+        becquerel = stated_dose(dose, str(frame.tags.get("SOPClassUID", "")))
+        fields |= {"InjectedRadioactivity": becquerel / 1e6, "InjectedRadioactivityUnits": "MBq"}
     return fields
 
 

@@ -132,11 +132,14 @@ def _from_becquerel(frames: Sequence[Frame], wanted: str) -> SUV:
     return SUV(size / left, wanted, decay.seconds, (*used, "RadionuclideHalfLife", *decay.tags), decay.warnings)
 
 
+def stated_dose(dose: float, sop_class: str) -> float:
+    """RadionuclideTotalDose in Bq: enhanced PET has it in MBq (PS3.3 C.8.22.4), though some write Bq there too."""
+    return 1e6 * dose if sop_class == ENHANCED_PET and dose < MBQ_BELOW else dose
+
+
 def _dose(drug: dict[str, Any], sop_class: str) -> float:
-    """Bq. Enhanced PET has it in MBq (PS3.3 C.8.22.4); a classic image that does may as well mean mCi: refused."""
-    dose = positive(drug, "RadionuclideTotalDose")
-    if sop_class == ENHANCED_PET and dose < MBQ_BELOW:
-        return 1e6 * dose
+    """Bq; a classic image with fewer than a patient is ever given may mean MBq or mCi: refused."""
+    dose = stated_dose(positive(drug, "RadionuclideTotalDose"), sop_class)
     if dose < SMALLEST_DOSE:
         raise no_suv(f"RadionuclideTotalDose of {dose:g} Bq is implausible (given in MBq or mCi?)")
     return dose

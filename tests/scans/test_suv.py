@@ -4,6 +4,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ImplicitVRLittleEndian
 
 from medtrans.scans import Conversion, read_series
+from medtrans.scans.suv import stated_dose
 
 HALF_LIFE, DOSE, WEIGHT = 6586.2, 370e6, 70.0
 
@@ -298,3 +299,11 @@ def test_sidecar_names_the_tags_but_not_the_patients_weight_or_dates(make_series
     assert suv["decay_seconds"] == 3600
     assert "61.25" not in str(volume.metadata)
     assert "20200102" not in str(volume.metadata)
+
+
+@pytest.mark.parametrize(("sop_class", "written", "becquerel"), [
+    ("1.2.840.10008.5.1.4.1.1.130", 370.0, 370e6), ("1.2.840.10008.5.1.4.1.1.130", 370e6, 370e6),
+    ("1.2.840.10008.5.1.4.1.1.128", 370e6, 370e6), ("1.2.840.10008.5.1.4.1.1.128.1", 370e6, 370e6),
+])  # fmt: skip
+def test_dose_is_in_the_unit_of_its_kind_of_object(sop_class, written, becquerel):
+    assert stated_dose(written, sop_class) == becquerel

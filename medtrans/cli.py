@@ -117,6 +117,32 @@ def prepare(
 
 
 @app.command()
+def check(
+    dataset: Annotated[Path, typer.Argument(help="Data set, as `medtrans prepare` wrote it.")],
+    output: Annotated[
+        Path | None, typer.Option(help="Folder of the tables and report [default: DATASET/check].")
+    ] = None,
+    thresholds: Annotated[Path | None, typer.Option(help='JSON file: {"alignment": {"error_mm": 4}}.')] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="check#threshold=value, or check=false; repeatable.")
+    ] = None,
+    pictures: Annotated[int, typer.Option(min=0, help="Draw this many of the worst cases.")] = 12,
+    workers: Annotated[int | None, typer.Option(min=1, help="Local processes [default: by cores and memory].")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 on warnings, too.")] = False,
+    apply: Annotated[bool, typer.Option("--apply", help="Leave the suggested cases out from now on.")] = False,
+) -> None:
+    """Look for what is wrong with a data set: misaligned, flipped, empty, duplicated cases and much more."""
+    from medtrans.cohorts.doctor import examine
+    from medtrans.cohorts.doctor.settings import read_settings
+
+    diagnosis = examine(dataset, output, read_settings(thresholds, settings or []), workers, pictures)
+    typer.echo(diagnosis.summary())
+    if apply:
+        typer.echo(f"left out from now on: {diagnosis.apply()}")
+    raise typer.Exit(diagnosis.exit_code or int(strict and diagnosis.count("warning") > 0))
+
+
+@app.command()
 def translate(
     bundle: Annotated[Path, typer.Argument(help="Folder of a trained bundle, such as bundles/medgan.")],
     source: Annotated[str, typer.Argument(metavar="INPUT", help="Scan, files with commas, folder or data set.")],

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from medtrans.cohorts.exclusion import excluded_cases
 from medtrans.errors import InputError
 from medtrans.files import written_whole
 from medtrans.transforms.window import Window
@@ -82,7 +83,7 @@ class Cases:
 
     @classmethod
     def read(cls, root: str | os.PathLike[str]) -> Cases:
-        """Read ``root/cases.csv``.
+        """Read ``root/cases.csv``, without the cases that ``root/exclude.csv`` leaves out.
 
         Raises:
             InputError: there is no table, a column is missing or malformed, a volume is absent, a case is listed
@@ -97,7 +98,9 @@ class Cases:
         if missing:
             raise InputError(table, f"lacks the column(s) {', '.join(missing)}", "Prepare the data set again")
         rows: list[dict[str, str]] = [{str(k): str(v) for k, v in row.items()} for row in frame.to_dict("records")]
-        cases = tuple(_case(root, table, row) for row in rows if row.get("status", "ok") == "ok")
+        left_out = excluded_cases(root)
+        kept = [row for row in rows if row.get("status", "ok") == "ok" and row["case"] not in left_out]
+        cases = tuple(_case(root, table, row) for row in kept)
         _check_subjects(table, cases)
         return cls(root.resolve(), cases)
 

@@ -116,10 +116,10 @@ def register(
         seed: of the sampling; the same seed gives the same motion.
     """
     before = measure(fixed, moving, body)
-    starts = [np.eye(4), _centred(fixed, moving, body, moving_body)]
-    coarse = [_search(fixed, moving, body, s, (4,), bins, iterations, sampling, seed) for s in starts]
+    starts = [np.eye(4), centred(fixed, moving, body, moving_body)]
+    coarse = [search(fixed, moving, body, s, (4,), bins, iterations, sampling, seed) for s in starts]
     best = max(coarse, key=lambda rigid: measure(fixed, moving, body, rigid))
-    rigid = _search(fixed, moving, body, best, (2, 1), bins, iterations, sampling, seed)
+    rigid = search(fixed, moving, body, best, (2, 1), bins, iterations, sampling, seed)
     after = measure(fixed, moving, body, rigid)
     if not after > before * GAIN:
         return Alignment(np.eye(4), before, before)
@@ -138,13 +138,14 @@ def _radius(mask: np.ndarray, grid: Grid) -> float:
     return float(np.sqrt(points.var(axis=0).sum())) if len(points) > 1 else 50.0
 
 
-def _centred(fixed: Coarse, moving: Coarse, body: np.ndarray, moving_body: np.ndarray) -> np.ndarray:
+def centred(fixed: Coarse, moving: Coarse, body: np.ndarray, moving_body: np.ndarray) -> np.ndarray:
+    """The shift, as a 4x4 matrix, that lays the centre of the moving body on that of the fixed one."""
     shift = np.eye(4)
     shift[:3, 3] = _centre(moving_body, moving.grid) - _centre(body, fixed.grid)
     return shift
 
 
-def _search(
+def search(
     fixed: Coarse,
     moving: Coarse,
     body: np.ndarray,
@@ -154,8 +155,24 @@ def _search(
     iterations: int,
     sampling: float,
     seed: int,
+    within: np.ndarray | None = None,
+    least_step: float = 1e-3,
 ) -> np.ndarray:
-    """The optimiser from one start over ``levels`` (shrink factors, coarse to fine), as a 4x4 matrix."""
+    """The optimiser from one start over ``levels`` (shrink factors, coarse to fine), as a 4x4 matrix.
+
+    Args:
+        fixed: the reference.
+        moving: the volume to move.
+        body: mask on the fixed grid; its centre is that of the rotation, its radius balances turns and shifts.
+        start: 4x4, where the search begins.
+        levels: shrink factors.
+        bins: bins of the joint histogram.
+        iterations: most steps at each level.
+        sampling: share of the voxels sampled, in (0, 1].
+        seed: of the sampling.
+        within: mask on the fixed grid outside which nothing is sampled; None samples everywhere.
+        least_step: mm, at which the search ends.
+    """
     import SimpleITK as sitk  # noqa: N813
 
     euler = sitk.Euler3DTransform()
@@ -168,9 +185,11 @@ def _search(
     method.SetMetricSamplingStrategy(method.RANDOM if sampling < 1 else method.NONE)
     if sampling < 1:
         method.SetMetricSamplingPercentage(sampling, seed + 1)  # 0 would mean the clock
+    if within is not None:
+        method.SetMetricFixedMask(_image(Coarse(within.astype(np.uint8), fixed.grid, 0.0)))
     method.SetInterpolator(sitk.sitkLinear)
     method.SetOptimizerAsRegularStepGradientDescent(
-        learningRate=2.0, minStep=1e-3, numberOfIterations=iterations, relaxationFactor=0.6
+        learningRate=2.0, minStep=least_step, numberOfIterations=iterations, relaxationFactor=0.6
     )
     # A step turns the body's rim as far as it shifts it. (ITK's own estimates stopped degrees short on round heads.)
     method.SetOptimizerScales([_radius(body, fixed.grid) ** 2] * 3 + [1.0] * 3)

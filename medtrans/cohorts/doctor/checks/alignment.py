@@ -7,8 +7,11 @@ best fit as well, explains the other one clearly better or clearly worse; in bet
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
+
+import numpy as np
 
 from medtrans.cohorts.doctor.case_volumes import CaseVolumes
 from medtrans.cohorts.doctor.check import Check, Cohort, Threshold
@@ -17,6 +20,7 @@ from medtrans.cohorts.doctor.pair_search import NAMES, PairFit, fit_pair
 
 LOOK = "Look at its picture"
 LEFT_RIGHT = (0,)
+LEAST_SPREAD = 0.12  # of the log of the mutual information over a cohort
 
 
 class Alignment(Check):
@@ -30,7 +34,9 @@ class Alignment(Check):
         "error_mm": Threshold(5.0, "mm", "mean displacement that is an error"),
         "gain": Threshold(0.05, "", "least relative gain in mutual information by the better motion"),
         "flip": Threshold(0.03, "", "least log ratio of the mutual informations mirrored / as is, for a verdict"),
-        "related": Threshold(1.15, "", "least ratio of the best mutual information to that of unrelated positions"),
+        "related": Threshold(0.05, "nats", "least mutual information above that of unrelated positions, for a verdict"),
+        "poor_z": Threshold(5.0, "", "robust standard deviations below the cohort's fit that hint at another subject"),
+        "cases": Threshold(8, "", "least number of cases for that"),
     }
 
     def measure(self, case: CaseVolumes) -> dict[str, tuple[str, PairFit]]:
@@ -51,18 +57,40 @@ class Alignment(Check):
         }  # fmt: skip
 
     def judge(self, cohort: Cohort) -> Iterator[Finding]:
-        """Each pair on its own; a flip hides the misregistration it brings along."""
+        """Each pair on its own (a flip hides the misregistration it brings along), then against the other cases."""
+        fits: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
         for case, pairs in cohort.measured.items():
             for name, (other, fit) in pairs.items():
                 yield from self._pair(fit, {"case": case, "modality": name, "other": other})
+                fits[name, other][case] = math.log(max(fit.best, fit.mirrored[fit.best_mirror], 1e-3))
+        for (name, other), values in fits.items():
+            yield from self._poor(name, other, values)
+
+    def _poor(self, name: str, other: str, values: dict[str, float]) -> Iterator[Finding]:
+        """Cases whose modalities explain each other far less than those of the other cases, even at their best."""
+        if len(values) < self.limit["cases"]:
+            return
+        logs = np.array(list(values.values()))
+        middle = float(np.median(logs))
+        spread = max(1.4826 * float(np.median(np.abs(logs - middle))), LEAST_SPREAD)
+        for case, value in values.items():
+            if (z := (middle - value) / spread) > self.limit["poor_z"]:
+                problem = (
+                    f"{name} and {other} explain each other far less than in the other cases "
+                    f"(mutual information {math.exp(value):.3f}, median {math.exp(middle):.3f})"
+                )
+                remedy = "Look at its picture: one of the two may be another subject's, or damaged"
+                yield Finding("poor fit", problem, remedy, WARNING, case=case, modality=name, other=other, value=z,
+                              limit=self.limit["poor_z"])  # fmt: skip
 
     def _pair(self, fit: PairFit, where: dict[str, Any]) -> Iterator[Finding]:
         name, other = where["modality"], where["other"]
         axes = fit.best_mirror
-        if max(fit.best, fit.mirrored[axes]) < self.limit["related"] * fit.unrelated:
+        excess = max(fit.best, fit.mirrored[axes]) - fit.unrelated
+        if excess < self.limit["related"]:
             problem = f"{name} and {other} share too little for a verdict on position and flips"
-            ratio = fit.best / fit.unrelated if fit.unrelated else 0.0
-            yield Finding("fit not decidable", problem, LOOK, NOTE, value=ratio, limit=self.limit["related"], **where)
+            yield Finding("fit not decidable", problem, LOOK, NOTE, value=excess, limit=self.limit["related"],
+                          unit="nats", **where)  # fmt: skip
             return
         ratio = _log_ratio(fit, axes)
         if ratio > self.limit["flip"]:

@@ -1,7 +1,7 @@
 """Whether the body goes on beyond the border of the volume, so that a part of it is missing.
 
-A closed body ends in a dome, whose cross-sections shrink to nothing; so from the cross-section on a face of the volume
-and the one 8 mm further in follows how much is missing beyond the face. A neck does not shrink: much is missing there.
+A closed body ends in a dome. The cross-sections of an ellipsoid are a parabola of the position; so the parabola through
+those within 24 mm of a face says where the body would end beyond it. A neck does not shrink: much is missing there.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from medtrans.cohorts.doctor.check import Check, Cohort, Threshold
 from medtrans.cohorts.doctor.findings import NOTE, WARNING, Finding
 
 FACES = ("left", "right", "back", "front", "bottom", "top")
-INWARDS_MM = 8.0
+INWARDS_MM = 24.0
 MOST_MM = 100.0  # what does not shrink at all
 LEAST_SHARE = 0.02  # of the largest cross-section; less on a face is the tip of a nose
 
@@ -58,7 +58,7 @@ class CutOff(Check):
                               other=face, value=len(cut) / total, limit=self.limit["usual"])  # fmt: skip
                 continue
             for case, length in cut.items():
-                told = f"about {length:.0f} mm are missing" if length < MOST_MM else "it does not even get thinner"
+                told = f"about {length:.0f} mm are missing" if length < MOST_MM else "it gets no thinner there"
                 problem = f"the body is cut off at the {face} of the volume: {told}"
                 remedy = 'A larger "size", or "centre": "field of view" in the recipe; or the scan itself is cut'
                 yield Finding("cut off", problem, remedy, WARNING, case=case, other=face, value=length,
@@ -66,9 +66,12 @@ class CutOff(Check):
 
 
 def _missing(area: np.ndarray, step: float) -> float:
-    """Millimetres of the body beyond the first cross-section."""
+    """Millimetres of the body beyond the first cross-section; exact for ellipsoids."""
     if area[0] < LEAST_SHARE * area.max():
         return 0.0
-    inwards = min(max(1, round(INWARDS_MM / step)), len(area) - 1)
-    growth = (float(area[inwards]) - float(area[0])) / max(inwards * step, 1e-6)
-    return min(MOST_MM, max(0.0, float(area[0]) / growth - step / 2)) if growth > 0 else MOST_MM
+    count = min(len(area), max(3, round(INWARDS_MM / step) + 1))
+    if count < 3:
+        return MOST_MM
+    zeros = np.roots(np.polyfit(np.arange(count) * step, area[:count].astype(float), 2))
+    beyond = [-zero.real for zero in zeros if abs(zero.imag) < 1e-6 * (1 + abs(zero.real)) and zero.real < 0]
+    return float(np.clip(min(beyond) - step / 2, 0.0, MOST_MM)) if beyond else MOST_MM

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 
 import matplotlib.image
 import numpy as np
@@ -166,3 +167,11 @@ def test_every_check_has_a_file_a_title_and_distinct_order():
     assert len(checks) >= 12
     assert len({check.order for check in checks.values()}) == len(checks)
     assert all(check.title and check.__module__.endswith(name) for name, check in checks.items())
+
+
+def test_the_page_lists_every_threshold_with_its_default():
+    page = (Path(__file__).parents[3] / "docs" / "data-doctor.md").read_text(encoding="utf-8")
+    for check in available().values():
+        assert f"| `{check.name}` | {check.title} |" in page
+        for name, threshold in check.thresholds.items():
+            assert f"`{check.name}#{name}={threshold.default:g}`" in page, f"{check.name}#{name}"

@@ -99,7 +99,8 @@ class Duplicates(Check):
     def _same_head(self, cohort: Cohort, modality: str, first: str, second: str, value: float) -> Finding:
         splits = cohort.cases[first].split, cohort.cases[second].split
         across = splits[0] != splits[1]
-        problem = f"its {modality} shows the head of {first}, a different subject ({splits[1]} and {splits[0]})"
+        where = f"in {splits[0]}, this one in {splits[1]}" if across else f"in {splits[0]}, too"
+        problem = f"its {modality} shows the head of {first}, a different subject ({where})"
         return Finding(
             "one anatomy under two subjects", problem, ONE_NAME, ERROR if across else WARNING, case=second,
             modality=modality, other=first, value=value, limit=self.limit["similar"], exclude=across,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Sequence
 from contextlib import ExitStack
 from io import IOBase
 from pathlib import Path
@@ -27,6 +29,7 @@ CONTRASTS = {
     "pdw": ("MR", "PD"), "pd": ("MR", "PD"), "bold": ("MR", "BOLD"), "dwi": ("MR", "DWI"), "adc": ("MR", "ADC"),
     "mra": ("MR", "MRA"), "mr": ("MR", ""), "ct": ("CT", ""), "pet": ("PT", ""), "pt": ("PT", ""),
 }  # fmt: skip
+MOST_COMPRESSED = 1100  # voxels that a byte can hold at most: deflate reaches 1032
 METRES = {"meter": 1000.0, "micron": 0.001, "mm": 1.0, "unknown": 1.0}
 NRRD_SPACES = {
     "right-anterior-superior", "ras", "left-anterior-superior", "las", "left-posterior-superior", "lps",
@@ -73,6 +76,7 @@ def read_nifti(path: Path, pixels: bool = True) -> Volume:
             image, streams = _nifti(path, opened)
             if image.get_data_dtype().fields is not None or image.get_data_dtype().kind == "c":
                 raise _refused("its voxels are colours or complex numbers", "Split them into real values")
+            _refuse_too_large(image.shape, path, "nifti")
             array = np.asarray(image.dataobj, dtype=np.float32) if pixels else _nothing(image.shape)
             for stream in streams if pixels else ():
                 while stream.read(1 << 20):  # to its end, where gzip keeps its checksum
@@ -150,6 +154,7 @@ def read_itk(path: Path, pixels: bool = True) -> Volume:
         if reader.GetNumberOfComponents() > 1:
             raise _refused("its voxels have several components", "Split them into images of their own")
         dimension, size = reader.GetDimension(), reader.GetSize()
+        _refuse_too_large(size, path, "itk")
         image: Any = reader.Execute() if pixels and dimension in (3, 4) else reader
     except RuntimeError as error:
         raise _refused("the image file is damaged or its data file is missing", "Copy it again") from error
@@ -180,6 +185,15 @@ def _of_recorded(recorded: Recorded, path: Path) -> Volume:
     volume.stored_scale = recorded.stored_scale
     volume.metadata |= recorded.fields
     return volume
+
+
+def _refuse_too_large(shape: Sequence[int], path: Path, format: str) -> None:  # noqa: A002 - as in ScanFile
+    """Refuse a header that describes more voxels than its files can hold, before memory is taken for them."""
+    there = sum(file.stat().st_size for file in (path, *data_files(path, format)))
+    if math.prod(map(int, shape)) > MOST_COMPRESSED * there:
+        raise _refused(
+            f"its header describes {'x'.join(map(str, shape))} voxels, which it cannot hold", "Copy it again"
+        )
 
 
 def _nothing(shape: Any) -> np.ndarray:

@@ -217,3 +217,19 @@ def test_headers_that_name_nonsense_fail_at_once(tmp_path, names):
         for dry_run, status in ((True, "would fail"), (False, "failed")):
             [row] = convert_export(tmp_path / "x.mhd", tmp_path / layout, layout=layout, dry_run=dry_run).itertuples()
             assert row.status == status
+
+
+@pytest.mark.parametrize("name", ["x.nii", "x.mha", "x.nrrd"])
+def test_a_header_that_describes_more_than_its_file_holds_takes_no_memory(tmp_path, name):
+    path = tmp_path / name
+    if name == "x.nii":
+        nib.save(nifti(), path)
+        content = bytearray(path.read_bytes())
+        content[40:48] = np.array([3, 30000, 30000, 30000], "<i2").tobytes()
+        path.write_bytes(content)
+    else:
+        SimpleITK.WriteImage(SimpleITK.GetImageFromArray(DATA), str(path))
+        path.write_bytes(path.read_bytes().replace(b"7 6 5", b"30000 30000 30000"))
+    for dry_run in (True, False):
+        [row] = convert_export(tmp_path, tmp_path / "out", dry_run=dry_run).itertuples()
+        assert "30000x30000x30000 voxels, which it cannot hold" in row.reason

@@ -40,11 +40,17 @@ INCOMPLETE = "comes from an archive that could not be read whole: slices may be 
 
 
 class RefusedArchiveError(Exception):
-    """Why an archive, or the rest of it, is not read; ``keep`` when what came out before can be trusted."""
+    """Why an archive, or the rest of it, is not read.
 
-    def __init__(self, problem: str, keep: bool = False) -> None:
+    Args:
+        problem: for the user.
+        keep: what came out before can be trusted,
+        doubted: but not the last of it.
+    """
+
+    def __init__(self, problem: str, keep: bool = False, doubted: bool = False) -> None:
         super().__init__(problem)
-        self.problem, self.keep = problem, keep
+        self.problem, self.keep, self.doubted = problem, keep, doubted
 
 
 @dataclass
@@ -187,8 +193,8 @@ def unpack(archive: Path, place: str, kind: str, folder: Path, allowance: Allowa
     """Every file of an archive, and its faults; never raises for a bad archive.
 
     Members keep their names, made fit for the disk, below a folder that they cannot leave. Links and devices are not
-    followed. A damaged zip gives the members whose check sums hold; of a tar that was cut short the whole members
-    before the cut are given, of one with wrong bytes inside a compressed stream nothing, because any may be wrong.
+    followed. A damaged zip gives the members whose check sums hold, a tar that was cut short the whole members before
+    the cut, a compressed tar nothing unless its check sum holds, because any of it may be wrong.
 
     Args:
         archive: the file.
@@ -204,7 +210,7 @@ def unpack(archive: Path, place: str, kind: str, folder: Path, allowance: Allowa
         for member in readers[kind](archive, place, below, allowance):
             members.append(member)
     except RefusedArchiveError as refusal:
-        members = members if refusal.keep else []
+        members = members[: -1 if refusal.doubted else None] if refusal.keep else []
         members.append(Member(archive, place, f"{kind_name(kind)}: {refusal}", failed=True))
     except Exception as error:  # zipfile and tarfile raise many kinds on damaged headers
         logger.debug("unpacking failed", exc_info=True)
@@ -263,30 +269,57 @@ def _zip_problem(source: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, all
 
 
 def _unpack_tar(archive: Path, place: str, below: Path, allowance: Allowance) -> Iterator[Member]:
-    """Members in the order of the archive, streamed once."""
+    """Members in the order of the archive, streamed once.
+
+    A tar file has no check sum over its contents, a compression has, at its end: what came out of one that does not
+    reach a right check sum may be anything.
+    """
     compressed = not _is_tar(_first_bytes(archive))
     try:
         with tarfile.open(archive) as source:
             for info in source:
                 yield from _tar_member(source, info, archive, place, below, allowance)
                 source.members.clear()  # type: ignore[attr-defined]  # else it remembers every one
-            stream: Any = source.fileobj
-            stream.seek(source.offset)
-            ended = stream.read(tarfile.BLOCKSIZE) == bytes(tarfile.BLOCKSIZE)
-            while stream.read(BLOCK):  # to the check sum of the compression
-                pass
-            if not ended:
-                raise EOFError
-    except (EOFError, tarfile.TarError) as error:
-        cut = isinstance(error, EOFError) or "end of" in str(error)
-        if not cut and compressed:
-            raise RefusedArchiveError(f"damaged. {REMEDY}") from error
+            _check_end(source)
+    except (EOFError, tarfile.TarError, _MisplacedError) as error:
+        if compressed and not _is_whole(archive):
+            raise RefusedArchiveError(f"cut short or damaged, nothing in it can be checked. {REMEDY}") from error
         problem = f"cut short or damaged; what came before was read. {REMEDY}, series in it may be incomplete"
-        raise RefusedArchiveError(problem, keep=True) from error
+        raise RefusedArchiveError(problem, keep=True, doubted=isinstance(error, _MisplacedError)) from error
     except (OSError, zlib.error, lzma.LZMAError) as error:
         if isinstance(error, OSError) and error.errno:  # of the disk, not of the archive
             raise
         raise RefusedArchiveError(f"damaged: its check sum is wrong. {REMEDY}") from error
+
+
+class _MisplacedError(Exception):
+    """What should be a header or nothing is something else: bytes may have been lost or added before it."""
+
+
+def _check_end(source: tarfile.TarFile) -> None:
+    """Read on to the check sum of the compression; raise where the archive does not end as it should."""
+    stream: Any = source.fileobj
+    stream.seek(source.offset)
+    block = stream.read(tarfile.BLOCKSIZE)
+    behind = False
+    while more := stream.read(BLOCK):
+        behind = behind or any(more)
+    if len(block) < tarfile.BLOCKSIZE:
+        raise EOFError
+    if any(block) or behind:
+        raise _MisplacedError
+
+
+def _is_whole(archive: Path) -> bool:
+    """Whether a compressed file reaches its end and its check sum is right."""
+    opener = next(opener for mark, opener in STREAMS.items() if _first_bytes(archive).startswith(mark))
+    try:
+        with opener(archive) as stream:
+            while stream.read(BLOCK):
+                pass
+    except DAMAGE:
+        return False
+    return True
 
 
 def _tar_member(

@@ -14,12 +14,12 @@ import numpy as np
 from medtrans.errors import InputError
 from medtrans.scans.conversion import Conversion
 from medtrans.scans.frames import Frame
-from medtrans.scans.geometry import acquired_plane, in_stack_order, ras_shape_and_affine
+from medtrans.scans.geometry import acquired_plane, check_thickness, in_stack_order, ras_shape_and_affine
 from medtrans.scans.gradients import gradients_of
 from medtrans.scans.moments import date_time
 from medtrans.scans.parts import Part
 from medtrans.scans.pixels import image_name, lossy, stored_planes
-from medtrans.scans.placing import place
+from medtrans.scans.placing import Placed, place
 from medtrans.scans.regular_grid import RegularGrid
 from medtrans.scans.sidecar import described, full_description
 from medtrans.scans.stacks import Stack, arrange
@@ -42,6 +42,7 @@ def read_part(part: Part, conversion: Conversion, series: Sequence[Frame] = ()) 
     if part.verdict is not None:
         raise part.verdict
     placed = place(arrange(part.frames, complete_only=conversion.gaps == "largest-run"), conversion)
+    _refuse_doubted(placed)
     stack, grid = placed.stack, placed.grid
     tags = stack.frames[0][0].tags
     rescaler = Rescaler(AIR_HU if tags.get("Modality") == "CT" else 0.0, conversion.philips_scale)
@@ -67,6 +68,14 @@ def read_part(part: Part, conversion: Conversion, series: Sequence[Frame] = ()) 
     return volume
 
 
+def _refuse_doubted(placed: Placed) -> None:
+    """Wide distances are a warning, unless it is known that images were lost."""
+    doubts = {frame.file.doubt for frame in placed.stack.all_frames} - {""}
+    wide = check_thickness(placed.planes) if doubts else []
+    if wide:
+        raise InputError("series", f"{wide[0]} It {doubts.pop()}", "Copy the archive again")
+
+
 def foresee_part(part: Part, conversion: Conversion, series: Sequence[Frame] = ()) -> dict[str, Any]:
     """The metadata that :func:`read_part` will give, as far as headers tell.
 
@@ -78,6 +87,7 @@ def foresee_part(part: Part, conversion: Conversion, series: Sequence[Frame] = (
     if part.verdict is not None:
         raise part.verdict
     placed = place(arrange(part.frames, complete_only=conversion.gaps == "largest-run"), conversion)
+    _refuse_doubted(placed)
     stack, grid = placed.stack, placed.grid
     shape, affine = ras_shape_and_affine(grid.shape, grid.affine)
     rescaler = Rescaler(0.0, conversion.philips_scale)

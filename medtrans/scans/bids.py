@@ -110,13 +110,13 @@ def _what(job: Job) -> Shown:
         return shown(_text(job), frames[0].tags, len(frames) // len(planes(frames)), directed)
     assert job.image is not None
     try:
-        fields = read_image(job.image, label=job.label, pixels=False).metadata
+        volume = read_image(job.image, label=job.label, pixels=False)
     except (InputError, OSError):
         return Shown("", note="cannot be read")
     times: dict[str, Any] = {
         name: fields[name] * 1000 for name in ("EchoTime", "RepetitionTime", "InversionTime") if name in fields
     }
-    return shown(fields["description"], times, fields.get("time_points", 1), False)
+    return shown(fields["description"], times, fields.get("time_points", 1), volume.gradients is not None)
 
 
 def _text(job: Job) -> str:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from medtrans.scans.frames import Frame
 
 STRAIGHT = 1e-3  # largest cosine between two axes of an image whose axes can hold directions
 
@@ -46,22 +43,21 @@ class Gradients:
         }
 
 
-def gradients_of(times: Sequence[Sequence[Frame]], affine: np.ndarray) -> Gradients | None:
+def gradients_of(volumes: Sequence[dict[str, Any]], affine: np.ndarray) -> Gradients | None:
     """The weightings of a 4D image by its headers, None where they are not diffusion or not all known.
 
     A weighted volume without a direction (a trace image) leaves the whole image without; so does GE, whose private
     directions are not in the patient's axes.
 
     Args:
-        times: time points of planes.
+        volumes: DICOM tags of each time point.
         affine: of the image, RAS.
     """
     axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
-    if len(times) < 2 or np.abs(axes.T @ axes - np.eye(3)).max() > STRAIGHT:
+    if len(volumes) < 2 or np.abs(axes.T @ axes - np.eye(3)).max() > STRAIGHT:
         return None
-    found = [weighting(time[0].tags) for time in times]
-    weightings = [weighting for weighting in found if weighting is not None]
-    if len(weightings) < len(times) or not any(b for b, _ in weightings):
+    weightings = [found for found in map(weighting, volumes) if found is not None]
+    if len(weightings) < len(volumes) or not any(b for b, _ in weightings):
         return None
     return Gradients(np.array([b for b, _ in weightings], float), np.array([g for _, g in weightings], float))
 

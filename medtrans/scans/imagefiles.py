@@ -182,7 +182,7 @@ def _refuse_unknown_space(head: bytes) -> None:
 def _of_recorded(recorded: Recorded, path: Path) -> Volume:
     rescale = f"Philips PAR/REC, {recorded.scale} values"
     volume = _taken_over(recorded.array, recorded.affine, path, rescale, [], recorded.pixels)
-    volume.stored_scale = recorded.stored_scale
+    volume.stored_scale, volume.gradients = recorded.stored_scale, recorded.gradients
     volume.metadata |= recorded.fields
     return volume
 

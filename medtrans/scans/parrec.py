@@ -12,6 +12,7 @@ import numpy as np
 
 from medtrans.errors import InputError
 from medtrans.scans.datafiles import data_files
+from medtrans.scans.gradients import Gradients, gradients_of
 
 MARK = b"=== DATA DESCRIPTION FILE"
 SCALES = {"display": "dv", "precise": "fp"}  # nibabel's names
@@ -30,6 +31,7 @@ class Recorded:
         scale: ``display`` or ``precise``.
         stored_scale: slope and intercept, where all images share them.
         fields: of the sidecar.
+        gradients: diffusion weightings, None when it has none or they are not all known.
         pixels: whether ``array`` holds the voxels, or zeros in their place.
     """
 
@@ -38,6 +40,7 @@ class Recorded:
     scale: str
     stored_scale: tuple[float, float] | None
     fields: dict[str, Any] = field(default_factory=dict)
+    gradients: Gradients | None = None
     pixels: bool = True
 
 
@@ -79,7 +82,11 @@ def read_recorded(path: Path, scale: str, label: str = "", pixels: bool = True) 
     scales = {*zip(slopes.ravel().tolist(), intercepts.ravel().tolist(), strict=True)}
     stored_scale = scales.pop() if len(scales) == 1 else None
     fields = _fields(image.header, chosen) | ({"part": label} if label else {})
-    return Recorded(array, np.array(image.affine), scale, stored_scale, fields, pixels)
+    weightings = _weightings(image.header, chosen)
+    if weightings:
+        fields["b_values"] = [weighting["DiffusionBValue"] for weighting in weightings]
+    affine = np.array(image.affine)
+    return Recorded(array, affine, scale, stored_scale, fields, gradients_of(weightings, affine), pixels)
 
 
 def _image(path: Path, scale: str) -> Any:
@@ -125,6 +132,21 @@ def _by_contrast(image: Any) -> dict[str, list[int]]:
 
 def _word(name: str, value: int) -> str:
     return IMAGE_TYPES.get(value, f"image type {value}") if name == "image_type_mr" else f"{CONTRASTS[name]} {value}"
+
+
+def _weightings(header: Any, chosen: list[int]) -> list[dict[str, Any]]:
+    """b-value and direction (LPS) of every volume, under DICOM's names; empty where it is no diffusion image.
+
+    The columns are ap, fh, rl: growing to the back, to the head and to the left of the patient.
+    """
+    slices, rows = header.get_data_shape()[2], header.get_sorted_slice_indices()
+    own = header.image_defs[[rows[v * slices] for v in chosen]]
+    if len(chosen) < 2 or not header.general_info.get("diffusion") or "diffusion" not in (own.dtype.names or ()):
+        return []
+    return [
+        {"DiffusionBValue": float(b), "DiffusionGradientOrientation": (float(left), float(back), float(head))}
+        for b, (back, head, left) in zip(own["diffusion_b_factor"], own["diffusion"], strict=True)
+    ]
 
 
 def _fields(header: Any, chosen: list[int]) -> dict[str, Any]:

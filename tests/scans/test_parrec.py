@@ -77,6 +77,44 @@ def test_one_file_of_several_contrasts_is_several_volumes(tmp_path):
     np.testing.assert_allclose(image.get_fdata(), reference.get_fdata(), rtol=1e-5, atol=1e-3)
 
 
+def diffusion(folder, trace):
+    """The diffusion PAR file with or without its trace volume."""
+    par(folder, "DTI")
+    lines = (folder / "x.PAR").read_text().splitlines(keepends=True)
+    images = [line for line in lines if re.match(r"\s*\d+\s+\d+\s+\d+\s", line)]
+    weighted = [line.split() for line in images]
+    kept = [
+        line for line, words in zip(images, weighted, strict=True)
+        if trace or float(words[33]) == 0 or any(float(word) for word in words[45:48])
+    ]  # fmt: skip
+    (folder / "x.PAR").write_text("".join([line for line in lines if line not in images] + kept))
+    return folder
+
+
+def test_diffusion_weightings_are_those_of_dcm2niix(tmp_path):
+    folder, out = diffusion(tmp_path / "in", trace=False), tmp_path / "theirs"
+    out.mkdir()
+    [row] = convert_export(folder, tmp_path / "out").itertuples()
+    path = tmp_path / "out" / row.path
+    dcm2niix(folder, out)
+    worlds = []
+    for image, stem in ((path, str(path).removesuffix(".nii.gz")), (*out.glob("*.nii"), str(*out.glob("*.bval"))[:-5])):
+        affine = nib.load(image).affine
+        axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+        bvec = np.loadtxt(f"{stem}.bvec")
+        bvec[0] *= -1 if np.linalg.det(axes) > 0 else 1
+        worlds.append(np.vstack([np.loadtxt(f"{stem}.bval"), axes @ bvec]))
+    assert worlds[0].shape == (4, 7)
+    assert convert_export(folder, tmp_path / "bids", layout="bids").path[0].endswith("/dwi/sub-001_ses-01_dwi.nii.gz")
+    np.testing.assert_allclose(worlds[0], worlds[1], atol=2e-3)
+
+
+def test_a_trace_volume_leaves_directions_unsaid(tmp_path):
+    [volume] = read_series(diffusion(tmp_path / "in", trace=True))
+    assert volume.gradients is None
+    assert volume.metadata["b_values"] == [0, *[1000] * 7]
+
+
 def test_dry_run_knows_them_too(tmp_path):
     folder = par(tmp_path / "in", "T1_3echo_mag_real_imag_phase")
     foreseen, done = (convert_export(folder, tmp_path / "out", dry_run=dry) for dry in (True, False))

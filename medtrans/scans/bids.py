@@ -20,6 +20,7 @@ from medtrans.scans.gradients import weighting
 from medtrans.scans.imagefiles import read_image
 from medtrans.scans.planning import Job
 from medtrans.scans.pseudonyms import Pseudonyms
+from medtrans.scans.sidecar import SECONDS
 from medtrans.scans.stacks import planes
 from medtrans.scans.weighting import Shown, shown
 
@@ -113,10 +114,9 @@ def _what(job: Job) -> Shown:
         volume = read_image(job.image, label=job.label, pixels=False)
     except (InputError, OSError):
         return Shown("", note="cannot be read")
-    times: dict[str, Any] = {
-        name: fields[name] * 1000 for name in ("EchoTime", "RepetitionTime", "InversionTime") if name in fields
-    }
-    return shown(fields["description"], times, fields.get("time_points", 1), volume.gradients is not None)
+    fields = volume.metadata
+    timing: dict[str, Any] = {name: 1000 * fields[name] for name in SECONDS if name in fields}
+    return shown(fields["description"], timing, fields.get("time_points", 1), volume.gradients is not None)
 
 
 def _text(job: Job) -> str:

@@ -34,7 +34,7 @@ def opened(listing: Listing, index: int, changed: dict[str, np.ndarray] | None =
     """A case with some of its arrays (``body``: its mask) replaced."""
     case = listing.cases[index]
     backgrounds = {name: float(listing.entry(name).get("background") or 0) for name in case.files}
-    volumes = CaseVolumes(case, {m: listing.kind(m) for m in case.files}, {}, backgrounds, next(iter(case.files)))
+    volumes = CaseVolumes(case, {m: listing.kind(m) for m in case.files}, backgrounds, next(iter(case.files)))
     for name, values in (changed or {}).items():
         key = "body" if name == "body" else ("values", name)
         volumes._made.pop(key, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,11 +11,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from medtrans.cohorts.exclusion import FILE as EXCLUDED
 from medtrans.cohorts.exclusion import excluded_cases
 from medtrans.errors import InputError
 from medtrans.files import written_whole
 from medtrans.transforms.window import Window
 
+logger = logging.getLogger(__name__)
 SPLITS = ("train", "validation", "test")
 RESERVED = ("case", "subject", "split", "mask", "label", "spacing", "shape", "intensity", "status", "reason")
 
@@ -100,6 +103,8 @@ class Cases:
         rows: list[dict[str, str]] = [{str(k): str(v) for k, v in row.items()} for row in frame.to_dict("records")]
         left_out = excluded_cases(root)
         kept = [row for row in rows if row.get("status", "ok") == "ok" and row["case"] not in left_out]
+        if excluded := len({row["case"] for row in rows} & set(left_out)):
+            logger.info("%s leaves out %d of %d cases", root / EXCLUDED, excluded, len(rows))
         cases = tuple(_case(root, table, row) for row in kept)
         _check_subjects(table, cases)
         return cls(root.resolve(), cases)

@@ -30,7 +30,6 @@ class CaseVolumes:
     Args:
         listed: its row.
         kinds: modality -> ``"MR"``, ``"CT"`` or ``"PET"``.
-        units: modality -> unit its values should be in.
         backgrounds: modality -> value outside the scanned field.
         reference: the modality that the others are compared with.
         coarse_mm: voxel size of the coarse copies; finer voxels are averaged, coarser ones kept.
@@ -40,7 +39,6 @@ class CaseVolumes:
 
     listed: Listed
     kinds: Mapping[str, str]
-    units: Mapping[str, str]
     backgrounds: Mapping[str, float]
     reference: str
     coarse_mm: float = 4.0

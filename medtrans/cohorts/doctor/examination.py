@@ -79,7 +79,6 @@ class _Job:
     listed: Listed
     reference: str
     kinds: Mapping[str, str]
-    units: Mapping[str, str]
     backgrounds: Mapping[str, float]
     checks: Sequence[Check]
 
@@ -126,9 +125,8 @@ def _measure(
     modalities = listing.modalities
     reference = str(listing.recipe.get("reference") or (modalities[0] if modalities else ""))
     kinds = {name: listing.kind(name) for name in modalities}
-    units = {name: str(listing.entry(name).get("unit") or "") for name in modalities}
     backgrounds = {name: float(listing.entry(name).get("background") or 0.0) for name in modalities}
-    jobs = [_Job(case, reference, kinds, units, backgrounds, checks) for case in listing.cases]
+    jobs = [_Job(case, reference, kinds, backgrounds, checks) for case in listing.cases]
     results: dict[str, Any] = {}
     findings: list[Finding] = []
     for job, result in progress(run_jobs(_examined, jobs, workers), "checking", total=len(jobs)):
@@ -147,7 +145,7 @@ def _measure(
 
 def _examined(job: _Job) -> tuple[dict[str, Any], dict[str, str]]:
     """What every check measured on one case, and why it could not."""
-    case = CaseVolumes(job.listed, job.kinds, job.units, job.backgrounds, job.reference)
+    case = CaseVolumes(job.listed, job.kinds, job.backgrounds, job.reference)
     found: dict[str, Any] = {}
     failures: dict[str, str] = {}
     for check in job.checks:

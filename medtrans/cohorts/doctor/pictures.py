@@ -46,7 +46,7 @@ def draw_worst(listing: Listing, findings: Sequence[Finding], folder: Path, most
 def _drawn(path: Path, title: str, case: Listed) -> bool:
     """Whether there was something to draw: the modalities that can be read and share the first one's shape."""
     kinds = dict.fromkeys(case.files, "MR")
-    volumes = CaseVolumes(case, kinds, {}, {}, next(iter(case.files), ""))
+    volumes = CaseVolumes(case, kinds, {}, next(iter(case.files), ""))
     shown: dict[str, np.ndarray] = {}
     for name in volumes.modalities:
         values = np.nan_to_num(volumes.values(name))

@@ -13,6 +13,7 @@ from medtrans.cohorts.doctor.checks.orientation import _with_others
 from medtrans.cohorts.doctor.fingerprint import detail
 from medtrans.cohorts.doctor.listing import read_listing
 from medtrans.cohorts.doctor.pair_search import fit_pair
+from medtrans.simulate.phantom import HeadPhantom
 
 
 @given(st.tuples(*[st.integers(2, 9)] * 3), st.tuples(*[st.integers(1, 3)] * 3), st.integers(0, 99))
@@ -34,6 +35,17 @@ def test_what_is_missing_of_an_ellipsoid_is_exact(radius, missing, step):
         assert _missing(area, step) == 0
     else:
         assert _missing(area, step) == pytest.approx(missing, abs=0.01)
+
+
+def test_what_is_missing_of_a_head_is_what_a_larger_field_of_view_shows():
+    whole = HeadPhantom(10, 6.0, (32, 38, 44))
+    truth = whole.images(["T1"])["mask"].any(axis=(0, 1))
+    top_mm = whole.affine[2, 2] * (np.flatnonzero(truth)[-1] + 0.5) + whole.affine[2, 3]
+    seen = HeadPhantom(10, 6.0)
+    area = np.count_nonzero(seen.images(["T1"])["mask"], axis=(0, 1))
+    border_mm = seen.affine[2, 2] * (len(area) - 0.5) + seen.affine[2, 3]
+    assert top_mm - border_mm > 8
+    assert _missing(area[::-1], 6.0) == pytest.approx(top_mm - border_mm, abs=4)
 
 
 def test_a_body_that_grows_towards_the_border_goes_on_as_far_as_is_said():
@@ -70,7 +82,7 @@ def test_the_fit_of_a_pair_does_not_depend_on_units_or_the_order_of_runs(planted
         planted.write(1, "T2", (values * scale).astype(np.float32))
         case = read_listing(planted.folder).cases[1]
         kinds = dict.fromkeys(case.files, "MR")
-        return fit_pair(CaseVolumes(case, kinds, {}, dict.fromkeys(case.files, 0.0), "T1"), "T1", "T2")
+        return fit_pair(CaseVolumes(case, kinds, dict.fromkeys(case.files, 0.0), "T1"), "T1", "T2")
 
     first, again, scaled = fit(1.0), fit(1.0), fit(4.0)
     assert first == again

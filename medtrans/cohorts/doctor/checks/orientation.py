@@ -7,7 +7,7 @@ the others, where bodies of this cohort have one in common (heart and liver do, 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -87,10 +87,6 @@ class Orientation(Check):
         remedy = "Look at its picture, and convert it again from the scanner's files"
         return Finding(what, problem, remedy, case=case, modality=modality, other="the other cases", value=value,
                        limit=limit, exclude=True)  # fmt: skip
-
-    def columns(self, measured: Any) -> dict[str, dict[str, float | str]]:
-        """Nothing: the verdict depends on the cohort."""
-        return {}
 
 
 def _with_others(images: np.ndarray, own: np.ndarray) -> np.ndarray:

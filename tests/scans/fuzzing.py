@@ -14,10 +14,10 @@ import argparse
 import faulthandler
 import gzip
 import io
-import json
 import logging
 import multiprocessing
 import random
+import shutil
 import struct
 import sys
 import tempfile
@@ -51,6 +51,7 @@ from medtrans.scans import Conversion, Volume, read_series
 
 SECONDS = 20.0  # a case that takes longer hangs
 NEAR = 0.12  # mm: a plane may be this far from where its header says (documented rounding of headers)
+RECORDED = Path(nib.__file__).parent / "tests" / "data" / "Phantom_EPI_3mm_cor_SENSE_8_1.PAR"
 OBLIQUE = (0.8, 0.6, 0, 0, 0, -1)
 NUMBERS = ["0", "-1", "1e400", "nan", "inf", "1,5", "", "abc", "1\\2", "999999999999", "0.0001", "-0", "1e-30", "65535"]
 KEYWORDS = [
@@ -97,7 +98,7 @@ def dicom_bases(folder: Path) -> list[Path]:
 
 
 def image_bases(folder: Path) -> list[Path]:
-    """One folder a file: NIfTI-1 and -2, gzipped or not, MetaImage, NRRD."""
+    """One folder an image: NIfTI-1 and -2, gzipped or not, in two files, MetaImage, NRRD, PAR/REC."""
     array = np.random.default_rng(1).integers(0, 900, (7, 6, 5)).astype(np.int16)
     affine = np.array([[-2.0, 0, 0, 10], [0, 1.5, 0, -20], [0, 0, 3, 5], [0, 0, 0, 1]])
     for name, kind in (("one.nii", nib.Nifti1Image), ("one.nii.gz", nib.Nifti1Image), ("two.nii", nib.Nifti2Image)):
@@ -106,9 +107,19 @@ def image_bases(folder: Path) -> list[Path]:
         image.set_sform(affine, 1)
         image.set_qform(affine, 1)
         nib.save(image, folder / name / name)
+    (folder / "pair").mkdir()
+    pair = nib.Nifti1Pair(array, affine)
+    pair.set_sform(affine, 1)
+    nib.save(pair, folder / "pair" / "pair.hdr")
+    (folder / "recorded").mkdir()
+    shutil.copy(RECORDED, folder / "recorded" / "scan.PAR")
+    with open(RECORDED) as text:
+        shape = nib.parrec.PARRECHeader.from_fileobj(text).get_data_shape()
+    stored = np.random.default_rng(2).integers(0, 4000, int(np.prod(shape))).astype("<u2")
+    (folder / "recorded" / "scan.REC").write_bytes(stored.tobytes())
     image = SimpleITK.GetImageFromArray(array)
     image.SetSpacing((1.0, 2.0, 3.0))
-    for name in ("image.mha", "image.nrrd"):
+    for name in ("image.mha", "image.nrrd", "image.mhd"):
         (folder / name).mkdir(parents=True)
         SimpleITK.WriteImage(image, str(folder / name / name))
     return sorted(path for path in folder.iterdir())
@@ -295,18 +306,24 @@ def _tile(dataset: pydicom.Dataset, pixels: np.ndarray, index: int) -> tuple[np.
 
 def check_image(path: Path, volume: Volume) -> None:
     """The volume holds what nibabel or SimpleITK read from the file, at the same places."""
-    if path.suffix in (".mha", ".nrrd"):
+    if path.suffix in (".mha", ".nrrd", ".mhd"):
         image = SimpleITK.ReadImage(str(path))
         array = SimpleITK.GetArrayFromImage(image).transpose().astype(float)
         lps = np.eye(4)
         lps[:3, :3] = np.array(image.GetDirection()).reshape(image.GetDimension(), -1)[:3, :3] * image.GetSpacing()[:3]
         lps[:3, 3] = image.GetOrigin()[:3]
         truth = nib.Nifti1Image(array, np.diag([-1.0, -1, 1, 1]) @ lps)
+    elif path.suffix == ".PAR":
+        truth = nib.parrec.load(path, scaling="dv", strict_sort=True)
+        truth = nib.Nifti1Image(np.asarray(truth.dataobj, float), truth.affine)
     else:
         data = path.read_bytes()
         data = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
-        kind = nib.Nifti2Image if data[4:8] == b"n+2\0" else nib.Nifti1Image
-        truth = kind.from_bytes(data)
+        if path.suffix == ".hdr":
+            holders = {"header": nib.FileHolder(path), "image": nib.FileHolder(path.with_suffix(".img"))}
+            truth = nib.Nifti1Pair.from_file_map(holders)
+        else:
+            truth = (nib.Nifti2Image if data[4:8] == b"n+2\0" else nib.Nifti1Image).from_bytes(data)
         scale = {"meter": 1000.0, "micron": 0.001}.get(truth.header.get_xyzt_units()[0], 1.0)
         truth = nib.Nifti1Image(np.asarray(truth.dataobj, float), np.diag([scale] * 3 + [1]) @ truth.affine)
     turned = nib.as_closest_canonical(truth)
@@ -332,19 +349,17 @@ def one_case(base: Path, seed: str, scratch: Path) -> str:
         damaged = damage(data, chance, header)
     except Exception:  # pydicom will not write this one
         return "not made"
-    broken = scratch / f"{victim}{paths[victim].suffix if data[128:132] != b'DICM' else ''}"
-    if paths[victim].name.endswith(".nii.gz"):
-        broken = scratch / "0.nii.gz"
+    broken = scratch / paths[victim].name
     broken.write_bytes(damaged)
     given = [broken if number == victim else path for number, path in enumerate(paths)]
-    options = Conversion(pet_unit="bqml")
+    if base.parent.name == "images":  # parts find each other by their names
+        given = [Path(shutil.copy(path, scratch)) if path != broken else path for path in given]
     try:
-        volumes = read_series(given, options)
-    except InputError as error:
-        json.dumps(str(error))
+        volumes = read_series(given, Conversion(pet_unit="bqml"))
+    except InputError:
         return "refused"
     if base.parent.name == "images":
-        check_image(broken, volumes[0])
+        check_image(next(path for path in given if path.suffix not in (".img", ".REC", ".raw")), volumes[0])
         return "right"
     for volume in volumes:
         check_dicom(volume)

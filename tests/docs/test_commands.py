@@ -36,6 +36,7 @@ GIVEN = {
 }  # fmt: skip
 TRAIN = "python -m monai.bundle run training --config_file bundles/medgan/train.json --dataset_dir DATASET"
 BEFORE = {"docs/evaluation.md": [TRAIN]}  # the page is read after training
+FAILURES = ("medtrans convert HOSPITAL",)  # end with exit code 1, as their page says: the export has faults
 PUBLIC = ("$MEDTRANS_DATA", "trial/", "MEDTRANS_DATA=")  # what only commands on public data mention
 PLAIN = {"cat", "cp", "ls", "mkdir"}  # run in bash as they are
 
@@ -139,7 +140,7 @@ def run(workplace, command):
     elif words[:2] == ["medtrans", "check"]:
         workplace.run(appended(words), accepted=("0", "1"))  # 1: it found what the page planted
     elif words[0] == "medtrans" or (words[0] == "python" and words[1].startswith("benchmarks/")):
-        workplace.run(appended(words))
+        workplace.run(appended(words), accepted=("1",) if command.startswith(FAILURES) else ("0",))
     else:
         pytest.fail(f"no test knows how to run: {command}")
 

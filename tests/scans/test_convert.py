@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -120,6 +121,7 @@ def test_no_patient_data_in_names_table_and_sidecars(export, tmp_path, caplog):
         text += path.read_text() if path.suffix == ".json" else ""
     for path in out.rglob("*.nii.gz"):
         text += bytes(nib.load(path).header.binaryblock).decode("latin-1")
+    text = re.sub(r"\b(?=\w*[a-f])[0-9a-f]{16,64}\b", "", text)  # hashes hold any four digits now and then
     assert not [secret for secret in SECRETS if secret in text]
     assert "sub-01" not in text
 

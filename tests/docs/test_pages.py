@@ -114,7 +114,7 @@ def test_settings_named_in_the_text_exist(bundle_page):
             node = node[part]
 
 
-@pytest.mark.parametrize("told_page", ["docs/troubleshooting.md", "docs/scanner-exports.md"])
+@pytest.mark.parametrize("told_page", ["docs/troubleshooting.md", "docs/refused-scans.md"])
 def test_messages_that_pages_explain_are_still_said(told_page):
     """The longest piece of each message without names and numbers stands in the source."""
     source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "medtrans").rglob("*.py"))

@@ -15,6 +15,7 @@ from medtrans.scans.parts import NotAVolume
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 SHEARED = 0.1  # mm that the last plane is off a straight stack, from which on the stack is called sheared
+SMALLEST, LARGEST, FARTHEST = 1e-3, 1e3, 1e5  # mm
 TILTED = 0.1  # degrees that three decimals of a direction cosine are good for
 TILT_TOLD = 1.0  # degrees of GantryDetectorTilt from which on it is worth a word that positions say otherwise
 
@@ -101,6 +102,21 @@ class Planes:
 def unit_normal(frame: Frame) -> np.ndarray:
     """The normal of a plane, LPS, of length 1 also where rounded directions are not quite perpendicular."""
     return frame.normal / np.linalg.norm(frame.normal)
+
+
+def refuse_absurd(affine: np.ndarray) -> None:
+    """No scanner has voxels below a micrometre or above a metre, nor planes 100 m away, where float32 ends.
+
+    Raises:
+        InputError: the affine (RAS mm) says so.
+    """
+    sizes = np.linalg.norm(affine[:3, :3], axis=0)
+    if not (np.isfinite(affine).all() and sizes.min() >= SMALLEST and sizes.max() <= LARGEST):
+        told = " x ".join(f"{size:g}" for size in sizes)
+        raise InputError("series", f"its voxels would measure {told} mm", "Export the series again")
+    if np.abs(affine[:3, 3]).max() > FARTHEST:
+        far = np.abs(affine[:3, 3]).max() / 1000
+        raise InputError("series", f"its planes would lie {far:g} m from the origin", "Export the series again")
 
 
 def check_thickness(planes: Planes) -> list[str]:

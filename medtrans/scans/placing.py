@@ -10,7 +10,7 @@ import numpy as np
 from medtrans.errors import InputError
 from medtrans.scans.conversion import Conversion
 from medtrans.scans.distances import how_uneven, is_even, largest_run, usual_distance
-from medtrans.scans.geometry import Planes, check_thickness, check_tilt, stated_distances, unit_normal
+from medtrans.scans.geometry import Planes, check_thickness, check_tilt, refuse_absurd, stated_distances, unit_normal
 from medtrans.scans.regular_grid import RegularGrid, regular_grid
 from medtrans.scans.stacks import Stack
 
@@ -116,6 +116,7 @@ def _placed(stack: Stack, found: Planes, kept: range, conversion: Conversion, to
     """``stack``, whose planes are ``kept`` of those found, on its grid; what was told about gaps comes first."""
     planes = Planes.of(stack.frames[0])
     even = is_even(planes.places)
+    refuse_absurd(planes.affine(planes.spacing))
     grid = regular_grid(planes, even, conversion.tilt == "resample")
     warnings = [*told, *(check_thickness(planes) if even else [])]
     if not even:

@@ -171,6 +171,21 @@ def test_a_plane_with_broken_direction_cosines_is_refused(make_series):
         read_series(series.folder)
 
 
+@pytest.mark.parametrize(
+    ("geometry", "problem"),
+    [
+        ({"spacing": (5e-4, 1)}, "its voxels would measure 1 x 0.0005 x 2 mm"),
+        ({"spacing": (1, 1e5)}, "its voxels would measure 100000 x 1 x 2 mm"),
+        ({"step": 1e5}, "its voxels would measure 1 x 1 x 100000 mm"),
+        ({"origin": (0, 0, 2e6)}, "its planes would lie 2000 m from the origin"),
+    ],
+)
+def test_grids_of_no_scanner_are_refused(make_series, geometry, problem):
+    series = make_series(SliceThickness="2", **geometry).write_all()
+    with pytest.raises(InputError, match=problem):
+        read_series(series.folder)
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     angles=st.tuples(*[st.floats(-180, 180)] * 3),

@@ -172,7 +172,7 @@ def test_a_straight_stack_is_not_touched_by_any_choice(make_series, reference_im
 
 
 def test_planes_that_slide_along_themselves_are_not_straightened(make_series):
-    series = sampled(make_series, linear, step=(9000.0, 5000.0, 1.0)).write_all()
+    series = sampled(make_series, linear, step=(900.0, 300.0, 1.0)).write_all()
     with pytest.raises(InputError, match="move sideways too far to be made straight"):
         read_series(series.folder, RESAMPLED)
 

@@ -71,6 +71,8 @@ def appended(words):
         return [*words, *(word for key, value in small.items() for word in (f"--{key}", value))]
     if words[:2] == ["medtrans", "check"]:
         return [*words, "--workers", "1"]
+    if words[:2] == ["python", "benchmarks/prepare.py"]:
+        return [*words, "--shape", "48,48,32", "--repeats", "1", "--cases", "0"]
     if words[:2] == ["python", "benchmarks/data_doctor.py"]:
         return [*words, "--heads", "2"]
     if words[:2] == ["python", "benchmarks/training_step.py"]:

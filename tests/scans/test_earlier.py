@@ -142,6 +142,7 @@ def seen(out, moment):
     return sum(1 for _ in out.rglob("[!.]*.nii.gz")) >= int(moment)
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_any_moment_goes_on_to_the_same_bytes(large_export, tmp_path):
     convert(large_export, tmp_path / "whole")
     out = tmp_path / "killed"

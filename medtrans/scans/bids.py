@@ -80,7 +80,7 @@ def _place(job: Job, series: Sequence[Job]) -> tuple[str, str]:
     if modality == "PT":
         return "pet", "_".join([*_tracer(job), "pet"])
     what = _what(job) if modality == "MR" else Shown("", note=f"BIDS has no place for modality {modality or 'unknown'}")
-    job.notes = [f"not in BIDS: {what.note}" if not what.suffix else what.note] if what.note else []
+    job.notes += [f"not in BIDS: {what.note}" if not what.suffix else what.note] if what.note else []
     if not what.suffix:
         return "", ""
     part = component(job)

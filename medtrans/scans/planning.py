@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -77,8 +78,21 @@ def plan(files: Sequence[ScanFile]) -> list[Job]:
     jobs: list[Job] = []
     for (patient, study, uid), members in sorted(by_series.items(), key=lambda series: _series_order(*series)):
         jobs.extend(_series_jobs(sorted(members, key=_identity), patient, study, uid))
+    _tell_damaged(jobs, left_out.values())
     images.sort(key=lambda job: job.uid)
     return [*jobs, *images, *sorted(left_out.values(), key=lambda job: (_job_order(job), job.reason, job.failed))]
+
+
+def _tell_damaged(jobs: Iterable[Job], left_out: Iterable[Job]) -> None:
+    """Volumes of a series that also has damaged images may end early: the gap rules see only what lies between."""
+    damaged: Counter[tuple[str, str, str]] = Counter()
+    for job in left_out:
+        if job.failed and job.uid:
+            damaged[job.patient, job.study, job.uid] += len(job.files)
+    for job in jobs:
+        count = damaged[job.patient, job.study, job.uid]
+        if count and not job.reason:
+            job.notes.append(f"damaged images of this series left out: {count}; slices at its ends may be missing")
 
 
 def _number(file: ScanFile, name: str) -> float:

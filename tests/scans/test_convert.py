@@ -311,3 +311,16 @@ def test_an_interrupted_run_begins_no_further_series(make_series, tmp_path, monk
     with pytest.raises(KeyboardInterrupt):
         convert_export(series.folder, tmp_path / "out", workers=2)
     assert len(begun) < 10
+
+
+def test_a_volume_whose_series_has_a_damaged_image_says_so(make_series, tmp_path):
+    series = make_series()
+    for k in range(4):
+        series.write(k)
+    last = series.write(4, RescaleSlope="7.25")
+    last.write_bytes(last.read_bytes().replace(b"7.25", b"7x25"))
+    table = convert_export(series.folder, tmp_path / "out")
+    assert sorted(table.status) == ["converted", "failed"]
+    told = table.reason[table.status == "converted"].item()
+    assert "damaged images of this series left out: 1" in told
+    assert "RescaleSlope" in table.reason[table.status == "failed"].item()

@@ -85,6 +85,12 @@ DECISIVE = {
     "RescaleIntercept", "PixelPaddingValue", "PixelPaddingRangeLimit", "BitsStored", "HighBit",
 }  # fmt: skip
 
+# Whose image it is, for the row of a damaged one.
+WHOSE = (
+    "PatientID", "PatientName", "PatientBirthDate", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "Modality",
+    "SeriesNumber", "InstanceNumber", "SeriesDescription",
+)  # fmt: skip
+
 MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
 SECONDARY_CAPTURE = re.compile(r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.7(\.\d+)?$")
 OTHER_OBJECTS = {"RTDOSE": "radiotherapy dose grid", "SEG": "segmentation object", "RTSEGANN": "segmentation object"}
@@ -309,6 +315,7 @@ def read_dicom(path: Path) -> ScanFile:
             _find_frames(file, dataset)
     except DamagedValueError as error:
         file.problem, file.failed, file.frames = f"damaged DICOM header: its {error} cannot be understood", True, []
+        file.tags = tag_values(dataset, WHOSE) | file.tags
     except Exception as error:  # pydicom raises many kinds on damaged files
         file.problem, file.failed = f"damaged DICOM header ({type(error).__name__})", True
         file.frames = []

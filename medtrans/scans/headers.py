@@ -87,8 +87,8 @@ DECISIVE = {
 
 # Whose image it is, for the row of a damaged one.
 WHOSE = (
-    "PatientID", "PatientName", "PatientBirthDate", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "Modality",
-    "SeriesNumber", "InstanceNumber", "SeriesDescription",
+    "PatientID", "PatientName", "PatientBirthDate", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID",
+    "Modality", "SeriesNumber", "InstanceNumber", "SeriesDescription",
 )  # fmt: skip
 
 MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"

@@ -120,6 +120,22 @@ def lossy(tags: dict[str, Any]) -> list[str]:
     return []
 
 
+def refuse_cut_short(file: ScanFile) -> None:
+    """Refuse a file that ends before its uncompressed pixel data do, without reading them.
+
+    Raises:
+        InputError: it does.
+    """
+    if file.pixels is None:
+        return
+    start, length = file.pixels
+    there = file.path.stat().st_size - start
+    if there < length:
+        raise InputError(
+            image_name(file), f"pixel data are cut short ({there} of {length} bytes)", "Export this image again"
+        )
+
+
 def stored_planes(frames: Iterable[Frame]) -> Iterator[tuple[Frame, np.ndarray]]:
     """Every frame with its stored values (rows, columns), each file decoded once, in the order of the files."""
     by_file: dict[int, list[Frame]] = {}

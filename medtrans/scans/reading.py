@@ -18,7 +18,7 @@ from medtrans.scans.geometry import acquired_plane, check_thickness, in_stack_or
 from medtrans.scans.gradients import gradients_of
 from medtrans.scans.moments import date_time
 from medtrans.scans.parts import Part
-from medtrans.scans.pixels import image_name, lossy, stored_planes
+from medtrans.scans.pixels import image_name, lossy, refuse_cut_short, stored_planes
 from medtrans.scans.placing import Placed, place
 from medtrans.scans.regular_grid import RegularGrid
 from medtrans.scans.sidecar import described, full_description
@@ -92,6 +92,7 @@ def foresee_part(part: Part, conversion: Conversion, series: Sequence[Frame] = (
     shape, affine = ras_shape_and_affine(grid.shape, grid.affine)
     rescaler = Rescaler(0.0, conversion.philips_scale)
     for frame in stack.all_frames:
+        refuse_cut_short(frame.file)
         rescaler.scale(frame)
     unit = unit_of(stack.all_frames, series, conversion.pet_unit)
     metadata = _metadata(part, stack) | {"unit": unit.name}

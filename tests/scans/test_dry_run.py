@@ -95,3 +95,13 @@ def test_table_fits_the_terminal_and_loses_no_word(width):
     assert max(map(len, lines)) <= width
     text = " ".join(" ".join(lines[1:]).split())
     assert all(word in text for word in reason.split())
+
+
+def test_pixels_that_are_cut_short_are_foreseen_without_reading_them(make_series, tmp_path):
+    series = make_series().write_all()
+    path = series.folder / "slice3"
+    path.write_bytes(path.read_bytes()[:-10])
+    table = convert_export(series.folder, tmp_path / "out", dry_run=True)
+    assert list(table.status) == ["would fail"]
+    assert "86 of 96 bytes" in table.reason[0]
+    assert list(convert_export(series.folder, tmp_path / "out").status) == ["failed"]

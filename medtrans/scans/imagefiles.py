@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
 from io import IOBase
@@ -19,6 +20,7 @@ from medtrans.scans.conversion import Conversion
 from medtrans.scans.datafiles import data_files
 from medtrans.scans.geometry import LPS_TO_RAS, acquired_plane, largest_distance, to_ras
 from medtrans.scans.headers import ScanFile
+from medtrans.scans.metaimage import is_sound
 from medtrans.scans.parrec import Recorded, read_recorded
 from medtrans.scans.volume import Volume
 
@@ -30,6 +32,7 @@ CONTRASTS = {
     "mra": ("MR", "MRA"), "mr": ("MR", ""), "ct": ("CT", ""), "pet": ("PT", ""), "pt": ("PT", ""),
 }  # fmt: skip
 MOST_COMPRESSED = 1100  # voxels that a byte can hold at most: deflate reaches 1032
+ONE_AT_A_TIME = threading.Lock()  # the NRRD library keeps its error messages in one place for all threads
 METRES = {"meter": 1000.0, "micron": 0.001, "mm": 1.0, "unknown": 1.0}
 NRRD_SPACES = {
     "right-anterior-superior", "ras", "left-anterior-superior", "las", "left-posterior-superior", "lps",
@@ -146,16 +149,20 @@ def read_itk(path: Path, pixels: bool = True) -> Volume:
     nrrd = head.startswith(b"NRRD")
     if nrrd:
         _refuse_unknown_space(head)
+    elif not is_sound(head):
+        raise _refused("the MetaImage header is damaged", "Copy it again")
     reader = SimpleITK.ImageFileReader()
     reader.SetImageIO("NrrdImageIO" if nrrd else "MetaImageIO")  # the name of the file need not tell
     reader.SetFileName(str(path))
     try:
-        reader.ReadImageInformation()
+        with ONE_AT_A_TIME:
+            reader.ReadImageInformation()
         if reader.GetNumberOfComponents() > 1:
             raise _refused("its voxels have several components", "Split them into images of their own")
         dimension, size = reader.GetDimension(), reader.GetSize()
         _refuse_too_large(size, path, "itk")
-        image: Any = reader.Execute() if pixels and dimension in (3, 4) else reader
+        with ONE_AT_A_TIME:
+            image: Any = reader.Execute() if pixels and dimension in (3, 4) else reader
     except RuntimeError as error:
         raise _refused("the image file is damaged or its data file is missing", "Copy it again") from error
     if dimension not in (3, 4):

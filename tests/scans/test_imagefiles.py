@@ -233,3 +233,22 @@ def test_a_header_that_describes_more_than_its_file_holds_takes_no_memory(tmp_pa
     for dry_run in (True, False):
         [row] = convert_export(tmp_path, tmp_path / "out", dry_run=dry_run).itertuples()
         assert "30000x30000x30000 voxels, which it cannot hold" in row.reason
+
+
+@pytest.mark.parametrize(
+    ("line", "instead"),
+    [
+        ("NDims = 3", "NDims =-3"), ("NDims = 3", "NDims = 9"), ("NDims = 3", "NDims 3"),
+        ("NDims = 3", "NDims = 3\nNDims = 2"), ("DimSize = 7 6 5", "DimSize = 7 6"),
+        ("DimSize = 7 6 5", "DimSize = 7 -6 5"), ("Offset = 0 0 0", "Offset = 0 0"),
+        ("Offset = 0 0 0", "Offset = 0 nan 0"), ("TransformMatrix = 1 0 0", "TransformMatrix = x 0 0"),
+    ],
+)  # fmt: skip
+def test_a_damaged_metaimage_header_is_refused_before_metaio_dies_of_it(tmp_path, line, instead):
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(DATA), str(tmp_path / "x.mhd"))
+    text = (tmp_path / "x.mhd").read_text()
+    assert line in text
+    (tmp_path / "x.mhd").write_text(text.replace(line, instead))
+    [row] = convert_export(tmp_path, tmp_path / "out").itertuples()
+    assert row.status == "failed"
+    assert "MetaImage header is damaged" in row.reason

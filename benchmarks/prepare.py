@@ -128,9 +128,9 @@ def whole_cases(shape: tuple[int, ...], cases: int, workers: list[int]) -> None:
             table = prepare(folder / "recipe.json", folder / "in", folder / f"out{count}", workers=count)
             taken = time.perf_counter() - start
             assert (table["status"] == "ok").all(), table["reason"].tolist()
-            print(
-                f"  {count} worker(s): {3600 * cases / taken:.0f} cases/h ({taken:.1f} s for {cases}, start included)"
-            )
+            ends = sorted(path.stat().st_mtime for path in folder.glob(f"out{count}/*/case.json"))
+            steady = 3600 * (cases - count) / (ends[-1] - ends[count - 1]) if cases > count else float("nan")
+            print(f"  {count} worker(s): {steady:.0f} cases/h once started, {taken:.1f} s for {cases} from the start")
 
 
 def main(

@@ -47,7 +47,7 @@ def convert(
 ) -> None:
     """Convert DICOM (and NIfTI, MHA, NRRD, PAR/REC) to one NIfTI and sidecar a volume; again to add what is new."""
     from medtrans.scans import Conversion, convert_export
-    from medtrans.scans.table import shown, summary
+    from medtrans.scans.output.table import shown, summary
 
     conversion = Conversion(pet_unit, philips_scale, gaps, tilt)
     table = convert_export(

@@ -90,7 +90,7 @@ def read_volume(path: str | os.PathLike[str], replace_not_finite: float | None =
 
 def _by_itk(path: str | os.PathLike[str], replace_not_finite: float | None) -> Volume:
     """A volume in one of ITK's own formats, its axes turned to right, front and head."""
-    from medtrans.scans.imagefiles import read_itk  # brings SimpleITK
+    from medtrans.scans.formats.imagefiles import read_itk  # brings SimpleITK
 
     try:
         found = read_itk(Path(path))

@@ -2,6 +2,6 @@
 
 from medtrans.scans.conversion import Conversion
 from medtrans.scans.convert import convert_export, read_series
-from medtrans.scans.volume import Volume
+from medtrans.scans.output.volume import Volume
 
 __all__ = ["Conversion", "Volume", "convert_export", "read_series"]

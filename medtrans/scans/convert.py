@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING, Any
 from medtrans.errors import InputError
 from medtrans.files import check_writable, remove_abandoned, written_whole
 from medtrans.progress import progress
-from medtrans.scans.bids import with_place, write_dataset_files
-from medtrans.scans.contents import Contents
 from medtrans.scans.conversion import Conversion
-from medtrans.scans.earlier import fingerprint, kept, remove_outdated
-from medtrans.scans.finding import found_scans, refuse_nothing
-from medtrans.scans.imagefiles import read_image
-from medtrans.scans.layout import check_layout, name_jobs
-from medtrans.scans.parts import NotAVolume
-from medtrans.scans.planning import Job, plan
-from medtrans.scans.pseudonyms import Pseudonyms
+from medtrans.scans.export.finding import found_scans, refuse_nothing
+from medtrans.scans.formats.imagefiles import read_image
+from medtrans.scans.output.bids import with_place, write_dataset_files
+from medtrans.scans.output.contents import Contents
+from medtrans.scans.output.earlier import fingerprint, kept, remove_outdated
+from medtrans.scans.output.layout import check_layout, name_jobs
+from medtrans.scans.output.pseudonyms import Pseudonyms
+from medtrans.scans.output.sidecar import identifiers, sidecar
+from medtrans.scans.output.table import COLUMNS, filled, table_of
+from medtrans.scans.output.volume import Volume, write_volume
 from medtrans.scans.reading import foresee_part, read_part
-from medtrans.scans.sidecar import identifiers, sidecar
-from medtrans.scans.table import COLUMNS, filled, table_of
-from medtrans.scans.volume import Volume, write_volume
+from medtrans.scans.series.parts import NotAVolume
+from medtrans.scans.series.planning import Job, plan
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,7 +79,7 @@ def convert_export(
             memory); default the number of cores.
         keep_identifiers: name folders by PatientID and StudyInstanceUID instead of pseudonyms, and say who and when in
             the sidecars.
-        layout: ``plain``, or ``bids`` for the Brain Imaging Data Structure (see :mod:`medtrans.scans.bids`).
+        layout: ``plain``, or ``bids`` for the Brain Imaging Data Structure (see :mod:`medtrans.scans.output.bids`).
         dry_run: write nothing, and only say by the headers what would happen.
 
     Returns:

@@ -13,19 +13,19 @@ import numpy as np
 
 from medtrans.errors import InputError
 from medtrans.scans.conversion import Conversion
-from medtrans.scans.frames import Frame
-from medtrans.scans.geometry import acquired_plane, check_thickness, in_stack_order, ras_shape_and_affine
-from medtrans.scans.gradients import gradients_of
-from medtrans.scans.moments import date_time
-from medtrans.scans.parts import Part
-from medtrans.scans.pixels import image_name, lossy, refuse_cut_short, stored_planes
-from medtrans.scans.placing import Placed, place
-from medtrans.scans.regular_grid import RegularGrid
-from medtrans.scans.sidecar import described, full_description
-from medtrans.scans.stacks import Stack, arrange
-from medtrans.scans.units import Unit, unit_of
-from medtrans.scans.values import AIR_HU, Rescaler
-from medtrans.scans.volume import Volume
+from medtrans.scans.export.frames import Frame
+from medtrans.scans.intensity.pixels import image_name, lossy, refuse_cut_short, stored_planes
+from medtrans.scans.intensity.units import Unit, unit_of
+from medtrans.scans.intensity.values import AIR_HU, Rescaler
+from medtrans.scans.output.gradients import gradients_of
+from medtrans.scans.output.sidecar import described, full_description
+from medtrans.scans.output.volume import Volume
+from medtrans.scans.pet.moments import date_time
+from medtrans.scans.series.parts import Part
+from medtrans.scans.series.stacks import Stack, arrange
+from medtrans.scans.space.geometry import acquired_plane, check_thickness, in_stack_order, ras_shape_and_affine
+from medtrans.scans.space.placing import Placed, place
+from medtrans.scans.space.regular_grid import RegularGrid
 
 
 def read_part(part: Part, conversion: Conversion, series: Sequence[Frame] = ()) -> Volume:

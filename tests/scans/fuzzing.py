@@ -42,6 +42,7 @@ from pydicom.uid import (
 )
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parent / "export"))
 from conftest import Series
 from test_enhanced import write_enhanced
 from test_mosaic import write_mosaic

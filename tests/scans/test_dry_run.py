@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from medtrans.cli import app
 from medtrans.scans import convert_export
-from medtrans.scans.table import SHOWN, shown, table_of
+from medtrans.scans.output.table import SHOWN, shown, table_of
 
 FORESEEN = {"to convert": "converted", "would fail": "failed", "skipped": "skipped"}
 
@@ -51,7 +51,7 @@ def test_it_says_what_the_run_then_does(export, tmp_path):
 
 def test_it_writes_nothing_and_decodes_nothing(export, tmp_path, monkeypatch):
     before = files(tmp_path)
-    monkeypatch.setattr("medtrans.scans.pixels.decoded", lambda file: pytest.fail("pixels were decoded"))
+    monkeypatch.setattr("medtrans.scans.intensity.pixels.decoded", lambda file: pytest.fail("pixels were decoded"))
     convert_export(export, tmp_path / "out", dry_run=True)
     shutil.make_archive(str(tmp_path / "packed"), "zip", export)
     convert_export(tmp_path / "packed.zip", tmp_path / "out", dry_run=True)

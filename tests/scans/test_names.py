@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from medtrans import InputError
 from medtrans.scans import convert_export
-from medtrans.scans.pseudonyms import LONGEST, Pseudonyms, fit_for_file
+from medtrans.scans.output.pseudonyms import LONGEST, Pseudonyms, fit_for_file
 
 ODD = ["../..", "/etc/passwd", "..\\..\\x", "CON", "nul.txt", "com1", "a/b", "A/B", "a:b", "Ä", "A\u0308", "", " ", ".",
        "..", "-rf", "x" * 300, "é" * 60, "a\x00b", "a\nb", "~", "*?", "\udcff",

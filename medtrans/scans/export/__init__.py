@@ -1,0 +1,1 @@
+"""What lies in an export: files of any name, archives, and what their headers say."""

@@ -1,0 +1,1 @@
+"""What belongs together: volumes out of series, slices and time points in order."""

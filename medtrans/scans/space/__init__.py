@@ -1,0 +1,1 @@
+"""Where planes lie in the patient, and the grid they make."""

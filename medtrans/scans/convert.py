@@ -24,7 +24,7 @@ from medtrans.scans.output.layout import check_layout, name_jobs
 from medtrans.scans.output.pseudonyms import Pseudonyms
 from medtrans.scans.output.sidecar import identifiers, sidecar
 from medtrans.scans.output.table import COLUMNS, filled, table_of
-from medtrans.scans.output.volume import Volume, write_volume
+from medtrans.scans.output.volume import Volume, file_beside, write_volume
 from medtrans.scans.reading import foresee_part, read_part
 from medtrans.scans.series.parts import NotAVolume
 from medtrans.scans.series.planning import Job, plan
@@ -186,12 +186,11 @@ def _convert(job: Job, run: Run) -> dict[str, Any]:
     status, reason, fields = failed if job.failed else "skipped", job.reason, None
     if not job.reason:
         try:
-            mark = fingerprint(job, run.conversion, run.contents, run.keep_identifiers)
-            fields = kept(path, mark, run.contents)
+            fields = _kept(job, run, path)
             status, reason = ("kept", "") if run.dry else ("converted", "kept from an earlier run")
             if fields is None:
                 status, reason = ("to convert" if run.dry else "converted"), ""
-                fields = _foreseen(job, run) if run.dry else _written(job, run, path, mark)
+                fields = _foreseen(job, run) if run.dry else _written(job, run, path)
         except NotAVolume as verdict:
             status, reason = "skipped", verdict.problem
         except InputError as error:
@@ -211,10 +210,19 @@ def _convert(job: Job, run: Run) -> dict[str, Any]:
     }
 
 
-def _written(job: Job, run: Run, path: Path, mark: str) -> dict[str, Any]:
-    """Convert a job; its sidecar."""
-    volume = _read(job, run.conversion)
-    volume.metadata = with_place(volume.metadata, job) | {"source": mark}
+def _kept(job: Job, run: Run, path: Path) -> dict[str, Any] | None:
+    """The sidecar of what an earlier run made of the same files; None when it made nothing of the kind."""
+    if not file_beside(path, ".json").exists():
+        return None
+    return kept(path, fingerprint(job, run.conversion, run.contents, run.keep_identifiers), run.contents)
+
+
+def _written(job: Job, run: Run, path: Path) -> dict[str, Any]:
+    """Convert a job; its sidecar. The files are hashed while they are read."""
+    with ThreadPoolExecutor(1) as aside:
+        mark = aside.submit(fingerprint, job, run.conversion, run.contents, run.keep_identifiers)
+        volume = _read(job, run.conversion)
+    volume.metadata = with_place(volume.metadata, job) | {"source": mark.result()}
     if run.keep_identifiers and job.part is not None:
         volume.metadata |= identifiers(job.part.frames[0])
     return write_volume(volume, path)

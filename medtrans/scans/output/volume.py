@@ -84,7 +84,7 @@ def write_volume(volume: Volume, path: Path) -> dict[str, Any]:
     with written_whole(path) as temporary:
         with temporary.open("wb") as file:
             if path.suffix == ".gz":  # equal bytes for equal volumes: no name, no time, independent of threads
-                with igzip_threaded.open(file, "wb", threads=1) as zipped:
+                with igzip_threaded.open(file, "wb", threads=2) as zipped:
                     _write_nifti(image, zipped)
             else:
                 _write_nifti(image, file)

@@ -73,6 +73,8 @@ def appended(words):
         return [*words, "--workers", "1"]
     if words[:2] == ["python", "benchmarks/prepare.py"]:
         return [*words, "--shape", "48,48,32", "--repeats", "1", "--cases", "0"]
+    if words[:2] == ["python", "benchmarks/convert.py"]:
+        return [*words, "--slices", "6", "--repeats", "1"]
     if words[:2] == ["python", "benchmarks/data_doctor.py"]:
         return [*words, "--heads", "2"]
     if words[:2] == ["python", "benchmarks/training_step.py"]:

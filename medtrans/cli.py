@@ -38,6 +38,7 @@ def convert(
     philips_scale: Annotated[str, typer.Option(help="Of Philips MR: display or precise.")] = "display",
     gaps: Annotated[str, typer.Option(help="Missing slices: refuse, resample or largest-run.")] = "refuse",
     tilt: Annotated[str, typer.Option(help="Tilted gantry: keep the shear, or resample.")] = "keep",
+    analyze: Annotated[str, typer.Option(help="Analyze 7.5: refuse, or radiological or neurological.")] = "refuse",
     keep_identifiers: Annotated[
         bool, typer.Option("--keep-identifiers", help="Folders and sidecars with IDs and dates, not pseudonyms.")
     ] = False,
@@ -49,7 +50,7 @@ def convert(
     from medtrans.scans import Conversion, convert_export
     from medtrans.scans.output.table import shown, summary
 
-    conversion = Conversion(pet_unit, philips_scale, gaps, tilt)
+    conversion = Conversion(pet_unit, philips_scale, gaps, tilt, analyze)
     table = convert_export(
         export,
         output,

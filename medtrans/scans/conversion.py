@@ -19,6 +19,8 @@ class Conversion:
             ``precise`` (the private floating-point scale, comparable between series).
         gaps: series with missing or unevenly spaced slices: ``refuse``, ``resample`` (onto even distances) or
             ``largest-run`` (the longest even run of slices).
+        analyze: Analyze 7.5 images, whose header does not say which side is left: ``refuse``, or take them for
+            ``radiological`` or ``neurological``.
         tilt: series with a tilted gantry: ``keep`` (the affine holds the shear) or ``resample`` (onto an orthogonal
             grid).
 
@@ -30,12 +32,14 @@ class Conversion:
     philips_scale: str = "display"
     gaps: str = "refuse"
     tilt: str = "keep"
+    analyze: str = "refuse"
 
     CHOICES: ClassVar[dict[str, tuple[str, ...]]] = {
         "pet_unit": ("suv", "suvlbm", "suvbsa", "bqml"),
         "philips_scale": ("display", "precise"),
         "gaps": ("refuse", "resample", "largest-run"),
         "tilt": ("keep", "resample"),
+        "analyze": ("refuse", "radiological", "neurological"),
     }
 
     def __post_init__(self) -> None:

@@ -19,6 +19,7 @@ from medtrans.errors import InputError
 from medtrans.scans.conversion import Conversion
 from medtrans.scans.export.datafiles import data_files
 from medtrans.scans.export.headers import ScanFile
+from medtrans.scans.formats.analyze import affine_of, analyze_image
 from medtrans.scans.formats.metaimage import is_sound
 from medtrans.scans.formats.parrec import Recorded, read_recorded
 from medtrans.scans.output.volume import Volume
@@ -46,22 +47,22 @@ def read_image(file: ScanFile, conversion: Conversion | None = None, label: str 
 
     Args:
         file: of format ``nifti``, ``itk`` (MetaImage, NRRD), ``parrec`` or ``analyze``.
-        conversion: PAR/REC files have Philips' two scales.
+        conversion: PAR/REC files have Philips' two scales, Analyze files no left and right of their own.
         label: which of the contrasts in a PAR/REC file.
         pixels: whether to read them; otherwise all voxels are 0, without taking memory.
 
     Raises:
         InputError: it cannot be a volume; the message says why.
     """
-    if file.format == "analyze":
-        raise _refused(
-            "Analyze 7.5 header: it does not say which side is left, and programs disagree",
-            "Convert the original, or save it as NIfTI with a program that knows how it was made",
-        )
+    chosen = conversion or Conversion()
+    if file.format == "analyze" and chosen.analyze == "refuse":
+        analyze_image(file.path, chosen.analyze)
     count = 1 + len(data_files(file.path, file.format))
     if file.format == "parrec":
-        recorded = read_recorded(file.path, (conversion or Conversion()).philips_scale, label, pixels)
+        recorded = read_recorded(file.path, chosen.philips_scale, label, pixels)
         volume = _of_recorded(recorded, file.path)
+    elif file.format == "analyze":
+        volume = _read_analyze(file.path, chosen.analyze, pixels)
     else:
         volume = (read_nifti if file.format == "nifti" else read_itk)(file.path, pixels)
     volume.metadata["files"] = count
@@ -96,6 +97,18 @@ def read_nifti(path: Path, pixels: bool = True) -> Volume:
     if image.get_data_dtype().kind in "iu":
         volume.stored_scale = float(image.dataobj.slope), float(image.dataobj.inter)
     return volume
+
+
+def _read_analyze(path: Path, side: str, pixels: bool) -> Volume:
+    image = analyze_image(path, side)
+    _refuse_too_large(image.shape, path, "analyze")
+    try:
+        array = np.asarray(image.dataobj, dtype=np.float32) if pixels else _nothing(image.shape)
+        affine = affine_of(image, side)
+    except Exception as error:  # nibabel and numpy raise many kinds on damaged files
+        raise _refused(f"the Analyze files are damaged ({type(error).__name__})", "Copy them again") from error
+    warning = f"Analyze 7.5 does not say which side is left: taken for {side}, as chosen"
+    return _taken_over(array, affine, path, "Analyze, scale of SPM99 where there is one", [warning], pixels)
 
 
 def _forms(image: nib.Nifti1Image) -> list[str]:

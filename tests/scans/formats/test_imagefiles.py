@@ -4,7 +4,7 @@ import pytest
 import SimpleITK
 
 from medtrans import InputError
-from medtrans.scans import convert_export, read_series
+from medtrans.scans import Conversion, convert_export, read_series
 from medtrans.scans.formats.imagefiles import contrast_of
 
 AFFINE = np.array([[-0.9, 0.1, 0, 40], [0.1, 0.9, 0, -30], [0, 0, 2.0, 7], [0, 0, 0, 1]])
@@ -149,6 +149,41 @@ def test_analyze_is_refused_for_it_does_not_know_its_left(tmp_path):
         [row] = convert_export(tmp_path, tmp_path / "out", dry_run=dry_run).itertuples()
         assert (row.status, row.files) == ("would fail" if dry_run else "failed", 2)
         assert "which side is left" in row.reason
+
+
+@pytest.mark.parametrize(("side", "first"), [("radiological", 1), ("neurological", -1)])
+def test_analyze_is_taken_for_what_the_user_says(tmp_path, side, first):
+    image = nib.Spm99AnalyzeImage(DATA, None)
+    image.header.set_zooms((2, 3, 4))
+    image.header["origin"][:3] = (2, 1, 3)  # the voxel at 0 mm, counted from 1
+    nib.save(image, tmp_path / "T1.img")
+    [row] = convert_export(tmp_path, tmp_path / "out", Conversion(analyze=side)).itertuples()
+    assert (row.status, row.files) == ("converted", 2)
+    assert f"taken for {side}" in row.reason
+    found = nib.load(tmp_path / "out" / row.path)
+    truth = np.flip(DATA, 0) if first > 0 else DATA  # radiological: the first voxel lies to the right
+    np.testing.assert_array_equal(found.get_fdata(), truth)
+    at_zero = np.linalg.inv(found.affine) @ [0, 0, 0, 1]
+    x = DATA.shape[0] - 2 if first > 0 else 1
+    np.testing.assert_allclose(at_zero[:3], [x, 0, 2], atol=1e-5)
+    np.testing.assert_allclose(np.diag(found.affine)[:3], [2, 3, 4])
+
+
+def test_analyze_that_spm_moved_is_refused(tmp_path):
+    nib.save(nib.Spm99AnalyzeImage(DATA, np.diag([-2, 2, 2, 1])), tmp_path / "T1.img")
+    assert (tmp_path / "T1.mat").exists()
+    table = convert_export(tmp_path, tmp_path / "out", Conversion(analyze="radiological"))
+    assert table.reason.str.contains("an SPM .mat file beside it").sum() == 1
+
+
+@pytest.mark.parametrize("part", ["T1.hdr", "T1.img"])
+def test_damaged_analyze_is_refused(tmp_path, part):
+    nib.save(nib.Spm99AnalyzeImage(DATA, np.diag([2, 2, 2, 1])), tmp_path / "T1.img")
+    (tmp_path / "T1.mat").unlink(missing_ok=True)
+    path = tmp_path / part
+    path.write_bytes(path.read_bytes()[:100] if part == "T1.img" else path.read_bytes()[:70] + bytes(278))
+    table = convert_export(tmp_path, tmp_path / "out", Conversion(analyze="radiological"))
+    assert "converted" not in set(table.status)
 
 
 @pytest.mark.parametrize("name", ["x.mhd", "x.nhdr"])

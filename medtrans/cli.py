@@ -32,7 +32,7 @@ def options(verbose: Annotated[bool, typer.Option(help="Say more while working."
 
 @app.command()
 def convert(
-    export: Annotated[Path, typer.Argument(help="Folder of scanner files, in any layout, under any names.")],
+    export: Annotated[Path, typer.Argument(help="Folder, zip or tar of scanner files, in any layout.")],
     output: Annotated[Path, typer.Argument(help="Folder for the volumes and series.csv.")],
     pet_unit: Annotated[str, typer.Option(help="suv, suvlbm, suvbsa (where the tags allow it) or bqml.")] = "suv",
     philips_scale: Annotated[str, typer.Option(help="Of Philips MR: display or precise.")] = "display",

@@ -142,7 +142,7 @@ def _(kit):
     return ["convert", kit.folder / "empty", kit.folder / "out"]
 
 
-@row("convert: no scan in the folder", CANNOT_START, "junk", "holds no DICOM", "Give the scanner's export")
+@row("convert: no scan in the folder", CANNOT_START, "junk", "PAR/REC among 1 file(s)", "Give the scanner's")
 def _(kit):
     (kit.folder / "junk").mkdir()
     (kit.folder / "junk/letter.txt").write_text("hello")
@@ -177,7 +177,13 @@ def _(kit):
     return ["convert", kit.scans(into="out"), kit.folder / "out"]
 
 
-@row("convert: unknown unit", CANNOT_START, "kelvin", "suv, bqml")
+@row("convert: unknown layout", CANNOT_START, "--layout", "'BIDS'", "plain, bids")
+def _(kit):
+    kit.mr_series(kit.folder / "in")
+    return ["convert", kit.folder / "in", kit.folder / "out", "--layout", "BIDS"]
+
+
+@row("convert: unknown unit", CANNOT_START, "--pet-unit", "kelvin", "suv, suvlbm, suvbsa, bqml")
 def _(kit):
     return ["convert", kit.scans(), kit.folder / "out", "--pet-unit", "kelvin"]
 
@@ -225,7 +231,7 @@ def _(kit):
 # ---- prepare -------------------------------------------------------------------------------------------------------
 
 
-@row("prepare: empty folder", CANNOT_START, "empty", "holds nothing that the recipe asks for")
+@row("prepare: empty folder", CANNOT_START, "empty", "holds nothing that the recipe asks for", "medtrans convert")
 def _(kit):
     (kit.folder / "empty").mkdir()
     return kit.prepare(kit.folder / "empty")
@@ -234,6 +240,12 @@ def _(kit):
 @row("prepare: recipe that is not there", CANNOT_START, "no.json", "does not exist", "data_prep")
 def _(kit):
     return kit.prepare(kit.scans(("T1", "T2"), nested=True), recipe=kit.folder / "no.json")
+
+
+@row("prepare: folder in place of a recipe", CANNOT_START, "recipes", "is no file", "data_prep")
+def _(kit):
+    (kit.folder / "recipes").mkdir()
+    return kit.prepare(kit.scans(("T1", "T2"), nested=True), recipe=kit.folder / "recipes")
 
 
 @row("prepare: broken recipe", CANNOT_START, "broken.json", "not a readable config", "Mend")

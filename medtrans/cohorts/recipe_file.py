@@ -37,7 +37,8 @@ def read_config(path: Path, overrides: Mapping[str, Any]) -> tuple[dict[str, Any
     from monai.bundle import ConfigParser
 
     if not path.is_file():
-        raise InputError(path, "does not exist", "Copy one from data_prep/ and edit it")
+        problem = "is no file" if path.exists() else "does not exist"
+        raise InputError(path, problem, "Copy one from data_prep/ and edit it")
     try:
         parser = ConfigParser()
         parser.read_config(path)

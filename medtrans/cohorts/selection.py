@@ -243,4 +243,6 @@ def _asked(wanted: Iterable[Modality], table: Path) -> str:
 
 def _remedy(folder: Path) -> str:
     some = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.nii*"))[:3]
-    return f"Edit the patterns; there is for example {', '.join(some)}" if some else "It holds no NIfTI file at all"
+    if some:
+        return f"Edit the patterns; there is for example {', '.join(some)}"
+    return "It holds no NIfTI file; if it is a scanner's export, run `medtrans convert` on it first"

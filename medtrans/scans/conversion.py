@@ -46,4 +46,5 @@ class Conversion:
         for field in fields(self):
             value, choices = getattr(self, field.name), self.CHOICES[field.name]
             if value not in choices:
-                raise InputError(field.name, f"is {value!r}", f"Choose one of {', '.join(choices)}")
+                option = f"--{field.name.replace('_', '-')}"
+                raise InputError(option, f"is {value!r}", f"Choose one of {', '.join(choices)}")

@@ -221,5 +221,5 @@ def refuse_nothing(export: str | os.PathLike[str], files: Sequence[ScanFile]) ->
     if any(file.format for file in files):
         return
     fault = next((f": {file.problem}" for file in files if file.failed), "")
-    problem = f"holds no DICOM, NIfTI, MetaImage or NRRD among {len(files)} files{fault}"
+    problem = f"holds no DICOM, NIfTI, MetaImage, NRRD or PAR/REC among {len(files)} file(s){fault}"
     raise InputError(export, problem, "Give the scanner's export")

@@ -23,7 +23,7 @@ def check_layout(layout: str) -> None:
         InputError: it is none of LAYOUTS.
     """
     if layout not in LAYOUTS:
-        raise InputError("layout", f"is {layout!r}", f"Choose one of {', '.join(LAYOUTS)}")
+        raise InputError("--layout", f"is {layout!r}", f"Choose one of {', '.join(LAYOUTS)}")
 
 
 def name_jobs(jobs: Sequence[Job], names: Pseudonyms, layout: str = "plain") -> None:

@@ -47,14 +47,21 @@ class Stack:
 def planes(frames: Sequence[Frame]) -> list[list[Frame]]:
     """Frames gathered by plane, planes in order along the normal."""
     normal = frames[0].normal
+    apart = _same_plane(frames[0])
     found: list[list[Frame]] = []
     last = -np.inf
     for distance, _, frame in sorted((float(normal @ np.array(f.position)), n, f) for n, f in enumerate(frames)):
-        if distance - last > SAME_PLANE:
+        if distance - last > apart:
             found.append([])
             last = distance
         found[-1].append(frame)
     return found
+
+
+def _same_plane(frame: Frame) -> float:
+    """mm up to which positions are one plane: slices of a micro CT lie closer together than headers are rounded."""
+    stated = [frame.tags.get(name) for name in ("SpacingBetweenSlices", "SliceThickness")]
+    return min([SAME_PLANE, *(abs(value) / 4 for value in stated if isinstance(value, (int, float)) and value)])
 
 
 def arrange(frames: Sequence[Frame], complete_only: bool = False) -> Stack:

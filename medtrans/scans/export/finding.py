@@ -164,6 +164,8 @@ def scan_files(paths: Sequence[Path], workers: int = 1) -> list[ScanFile]:
 
 def scan_file(path: Path) -> ScanFile:
     """What ``path`` holds, by its first bytes; never raises for a bad file."""
+    if path.exists() and not path.is_file():  # opening a pipe would wait for ever
+        return ScanFile(path, problem="a pipe or device, no file")
     try:
         with path.open("rb") as file:
             head = file.read(HEAD)

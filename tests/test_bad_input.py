@@ -297,7 +297,7 @@ def _(kit):
     return kit.prepare(scans)
 
 
-@row("prepare: one subject under two names", CASES_FAILED, "s1", "voxel by voxel", "give both one name", good=6)
+@row("prepare: one subject under two names", CASES_FAILED, "s1", "voxel by voxel", "give both one name", good=3)
 def _(kit):
     scans = kit.scans(("T1", "T2"), (0,), nested=True)
     shutil.copytree(scans / "s0", scans / "s1")

@@ -103,7 +103,7 @@ def test_metaimage_and_nrrd_are_read_to_the_same_world_positions_as_simpleitk_ha
 
 def test_a_damaged_metaimage_and_a_constant_one_are_refused_by_name(tmp_path):
     (tmp_path / "a.mha").write_bytes(b"ObjectType = Image\nNDims = 3\n")
-    with pytest.raises(InputError, match=r"a\.mha: the image file is damaged"):
+    with pytest.raises(InputError, match=r"a\.mha: the MetaImage header is damaged"):
         read_volume(tmp_path / "a.mha")
     SimpleITK.WriteImage(SimpleITK.Image(4, 4, 4, SimpleITK.sitkInt16), str(tmp_path / "b.mha"))
     with pytest.raises(InputError, match=r"b\.mha: is constant"):

@@ -39,7 +39,15 @@ def unit_of(frames: Sequence[Frame], series: Sequence[Frame], pet_unit: str) -> 
         frames: all frames of the volume.
         series: all frames of its SeriesInstanceUID.
         pet_unit: as :class:`medtrans.scans.Conversion` has it.
+
+    Raises:
+        InputError: some images are scaled and some are not: their values cannot be of one unit.
     """
+    for name in ("RescaleSlope", "RescaleIntercept"):
+        without = sum(name not in frame.tags for frame in frames)
+        if 0 < without < len(frames):
+            problem = f"{without} of its {len(frames)} images have no {name}, the others have one"
+            raise InputError("series", problem, "Export the series again")
     tags = frames[0].tags
     modality = tags.get("Modality")
     if modality == "CT":

@@ -53,6 +53,7 @@ def _date_time(frame: Frame) -> Any:
         if tags.get("AcquisitionTime") else None  # fmt: skip
 
 
+MIDNIGHT = 43200.0  # s between clock times from which on a scan rather went over midnight than on for half a day
 # Tag, its value in a frame, and whether it names the time point (then every plane has the same set of values).
 ORDERS: list[tuple[str, Callable[[Frame], Any], bool]] = [
     ("TemporalPositionIdentifier", _number("TemporalPositionIdentifier"), True),
@@ -85,11 +86,42 @@ def in_time(gathered: Sequence[Sequence[Frame]]) -> tuple[str, list[list[Frame]]
             continue
         if names_time and any(set(plane) != set(values[0]) for plane in values):
             continue
+        if any(_doubtful(name, plane) for plane in gathered):
+            continue
         ordered = [sorted(plane, key=value) for plane in gathered]
         if name in ("ContentTime", "InstanceNumber"):
             return name, ordered, _weak_order(name, ordered)
         return name, ordered, []
     raise _indistinct(len(gathered[0]))
+
+
+def _clock(frame: Frame) -> float | None:
+    """AcquisitionTime in seconds of its day."""
+    text = str(frame.tags.get("AcquisitionTime", ""))
+    try:
+        return 3600 * int(text[:2]) + 60 * int(text[2:4]) + float(text[4:] or 0)
+    except ValueError:
+        return None
+
+
+def _doubtful(name: str, plane: Sequence[Frame]) -> bool:
+    """Whether the order by a tag must not be believed.
+
+    Clock times without a date when the scan may have gone over midnight; trigger times that only jitter about one phase
+    of the heart while the beats go by (perfusion), which acquisition times show.
+    """
+    clocks = [clock for clock in map(_clock, plane) if clock is not None]
+    if len(clocks) < len(plane):
+        return False
+    span = max(clocks) - min(clocks)
+    if name == "AcquisitionTime":
+        dated = all(frame.tags.get("AcquisitionDateTime") or frame.tags.get("AcquisitionDate") for frame in plane)
+        return not dated and span > MIDNIGHT
+    if name != "TriggerTime" or len(set(clocks)) < len(clocks):
+        return False
+    triggers = [float(frame.tags["TriggerTime"]) for frame in plane]
+    disagree = np.argsort(clocks).tolist() != np.argsort(triggers).tolist()
+    return disagree and span > 1.5e-3 * (max(triggers) - min(triggers))
 
 
 def _weak_order(name: str, ordered: Sequence[Sequence[Frame]]) -> list[str]:

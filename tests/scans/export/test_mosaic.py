@@ -1,6 +1,7 @@
 import struct
 import subprocess
 
+import dcm2niix
 import nibabel as nib
 import numpy as np
 import pytest
@@ -73,7 +74,7 @@ def test_mosaics_of_any_plane_and_order_equal_dcm2niix(make_series, tmp_path, or
                          Manufacturer="SIEMENS")  # fmt: skip
     series.step = direction * series.step
     write_mosaic(series, [series.pixels], direction * series.normal)
-    subprocess.run(["dcm2niix", "-z", "n", "-b", "n", "-o", tmp_path, series.folder], check=True, capture_output=True)
+    subprocess.run([dcm2niix.bin, "-z", "n", "-b", "n", "-o", tmp_path, series.folder], check=True, capture_output=True)
     [path] = tmp_path.glob("*.nii")
     reference = nib.as_closest_canonical(nib.load(path))
     [volume] = read_series(series.folder)

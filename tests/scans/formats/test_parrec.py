@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import dcm2niix
 import nibabel as nib
 import numpy as np
 import pytest
@@ -32,8 +33,8 @@ def par(folder, name):
     return folder
 
 
-def dcm2niix(folder, out, *options):
-    command = [shutil.which("dcm2niix") or "dcm2niix", "-z", "n", "-f", "x_%s", *options, "-o", out, folder / "x.PAR"]
+def by_dcm2niix(folder, out, *options):
+    command = [dcm2niix.bin, "-z", "n", "-f", "x_%s", *options, "-o", out, folder / "x.PAR"]
     subprocess.run(command, capture_output=True, check=False)
     return [nib.as_closest_canonical(nib.load(path)) for path in sorted(out.glob("*.nii"))]
 
@@ -42,7 +43,7 @@ def dcm2niix(folder, out, *options):
 def test_place_and_values_equal_dcm2niix(tmp_path, name):
     volumes = read_series(par(tmp_path / "in", name), Conversion(philips_scale="precise"))
     (tmp_path / "out").mkdir()
-    [reference] = dcm2niix(tmp_path / "in", tmp_path / "out")
+    [reference] = by_dcm2niix(tmp_path / "in", tmp_path / "out")
     [volume] = volumes
     assert volume.array.shape == reference.shape
     np.testing.assert_allclose(volume.affine, reference.affine, atol=1e-2)  # PAR files round to 0.01 mm
@@ -96,7 +97,7 @@ def test_diffusion_weightings_are_those_of_dcm2niix(tmp_path):
     out.mkdir()
     [row] = convert_export(folder, tmp_path / "out").itertuples()
     path = tmp_path / "out" / row.path
-    dcm2niix(folder, out)
+    by_dcm2niix(folder, out)
     worlds = []
     for image, stem in ((path, str(path).removesuffix(".nii.gz")), (*out.glob("*.nii"), str(*out.glob("*.bval"))[:-5])):
         affine = nib.load(image).affine

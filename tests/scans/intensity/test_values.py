@@ -1,6 +1,7 @@
 import subprocess
 from pathlib import Path
 
+import dcm2niix
 import nibabel as nib
 import numpy as np
 import pytest
@@ -140,7 +141,7 @@ def test_precise_leaves_other_vendors_and_modalities_alone(make_series, referenc
 
 def by_dcm2niix(folder, out):
     """Its volumes, which hold Philips' precise values unless told otherwise."""
-    subprocess.run(["dcm2niix", "-z", "n", "-b", "n", "-o", out, folder], check=True, capture_output=True)
+    subprocess.run([dcm2niix.bin, "-z", "n", "-b", "n", "-o", out, folder], check=True, capture_output=True)
     return [nib.as_closest_canonical(nib.load(path)) for path in sorted(out.glob("*.nii"))]
 
 
@@ -163,3 +164,12 @@ def test_precise_values_of_real_scanners_equal_dcm2niix(case, tmp_path):
     image = nib.as_closest_canonical(nib.load(tmp_path / "out" / path))
     truth = reference.get_fdata()
     np.testing.assert_allclose(image.get_fdata(), truth, rtol=1e-5, atol=1e-6 * truth.max())
+
+
+@pytest.mark.parametrize("name", ["RescaleIntercept", "RescaleSlope"])
+def test_images_of_which_some_are_not_scaled_are_refused(make_series, name):
+    series = make_series(Modality="CT", RescaleSlope="1", RescaleIntercept="-1024")
+    for k in range(5):
+        series.write(k, **({name: None} if k in (1, 2) else {}))
+    with pytest.raises(InputError, match=f"2 of its 5 images have no {name}"):
+        read_series(series.folder)

@@ -1,6 +1,6 @@
-import shutil
 import subprocess
 
+import dcm2niix
 import nibabel as nib
 import numpy as np
 import pytest
@@ -49,7 +49,7 @@ def test_directions_are_those_of_the_headers_and_of_dcm2niix(make_series, tmp_pa
     b_values, directions = in_world(str(path).removesuffix(".nii.gz"), nib.load(path))
     np.testing.assert_allclose(b_values, B_VALUES)
     np.testing.assert_allclose(directions, np.array(DIRECTIONS) * [-1, -1, 1], atol=1e-6)
-    command = [shutil.which("dcm2niix") or "dcm2niix", "-z", "n", "-f", "x", "-o", tmp_path, series.folder]
+    command = [dcm2niix.bin, "-z", "n", "-f", "x", "-o", tmp_path, series.folder]
     subprocess.run(command, check=True, capture_output=True)
     b_values, theirs = in_world(tmp_path / "x", nib.load(tmp_path / "x.nii"))
     np.testing.assert_allclose(b_values, B_VALUES)

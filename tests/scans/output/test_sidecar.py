@@ -1,8 +1,8 @@
 import json
 import re
-import shutil
 import subprocess
 
+import dcm2niix
 import pytest
 from pydicom.dataset import Dataset
 
@@ -29,7 +29,7 @@ def written(series, tmp_path, **options):
 
 def test_fields_of_mr_are_named_and_scaled_as_dcm2niix_does(make_series, tmp_path):
     series = make_series(**SCANNER, **MR).write_all()
-    command = [shutil.which("dcm2niix") or "dcm2niix", "-z", "n", "-f", "x", "-o", tmp_path, series.folder]
+    command = [dcm2niix.bin, "-z", "n", "-f", "x", "-o", tmp_path, series.folder]
     subprocess.run(command, check=True, capture_output=True)
     reference = json.loads((tmp_path / "x.json").read_text())
     fields = written(series, tmp_path)

@@ -243,3 +243,31 @@ def test_one_sop_instance_uid_with_two_contents_is_refused(make_series):
     series.write(2, "other", pixels=series.pixels[2] + 1)
     with pytest.raises(InputError, match="same SOPInstanceUID"):
         read_series(series.folder)
+
+
+def test_trigger_times_that_jitter_give_way_to_acquisition_times(make_series):
+    jitter = [312, 308, 315, 309, 311]
+    for t in range(5):
+        beat = make_series(shape=(3, 4, 4), seed=t)
+        beat.study, beat.series, beat.frame = "1.2.31", "1.2.32", "1.2.33"
+        for k in range(3):
+            beat.write(
+                k,
+                f"{t}-{k}",
+                TriggerTime=jitter[t],
+                AcquisitionTime=f"1000{10 + t:02d}",
+                pixels=np.full((4, 4), t + 1, np.uint16),
+            )
+    [volume] = read_series(beat.folder)
+    assert volume.metadata["ordered_by"] == "AcquisitionTime"
+    assert volume.array[0, 0, 0].tolist() == [1, 2, 3, 4, 5]
+
+
+def test_clock_times_over_midnight_without_a_date_order_nothing(make_series):
+    for t, clock in enumerate(("235950", "000010", "000030")):
+        scan = make_series(shape=(3, 4, 4), seed=t, Modality="PT", Units="BQML")
+        scan.study, scan.series, scan.frame = "1.2.31", "1.2.32", "1.2.33"
+        for k in range(3):
+            scan.write(k, f"{t}-{k}", AcquisitionTime=clock, InstanceNumber=3 * t + k)
+    with pytest.raises(InputError, match="no tag that says which belong together"):
+        read_series(scan.folder)

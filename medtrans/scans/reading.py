@@ -39,10 +39,7 @@ def read_part(part: Part, conversion: Conversion, series: Sequence[Frame] = ()) 
     Raises:
         InputError: the part cannot be a volume; the message says why.
     """
-    if part.verdict is not None:
-        raise part.verdict
-    placed = place(arrange(part.frames, complete_only=conversion.gaps == "largest-run"), conversion)
-    _refuse_doubted(placed)
+    placed = _arranged(part, conversion)
     stack, grid = placed.stack, placed.grid
     tags = stack.frames[0][0].tags
     rescaler = Rescaler(AIR_HU if tags.get("Modality") == "CT" else 0.0, conversion.philips_scale)
@@ -68,6 +65,15 @@ def read_part(part: Part, conversion: Conversion, series: Sequence[Frame] = ()) 
     return volume
 
 
+def _arranged(part: Part, conversion: Conversion) -> Placed:
+    """The frames of a part in order, on their grid; refused where they cannot be a volume."""
+    if part.verdict is not None:
+        raise part.verdict
+    placed = place(arrange(part.frames, complete_only=conversion.gaps == "largest-run"), conversion)
+    _refuse_doubted(placed)
+    return placed
+
+
 def _refuse_doubted(placed: Placed) -> None:
     """Wide distances are a warning, unless it is known that images were lost."""
     doubts = {frame.file.doubt for frame in placed.stack.all_frames} - {""}
@@ -84,10 +90,7 @@ def foresee_part(part: Part, conversion: Conversion, series: Sequence[Frame] = (
     Raises:
         InputError: the part cannot be a volume; the message says why.
     """
-    if part.verdict is not None:
-        raise part.verdict
-    placed = place(arrange(part.frames, complete_only=conversion.gaps == "largest-run"), conversion)
-    _refuse_doubted(placed)
+    placed = _arranged(part, conversion)
     stack, grid = placed.stack, placed.grid
     shape, affine = ras_shape_and_affine(grid.shape, grid.affine)
     rescaler = Rescaler(0.0, conversion.philips_scale)

@@ -65,15 +65,15 @@ def decoded(file: ScanFile) -> np.ndarray:
 
 def _by_pydicom(file: ScanFile) -> np.ndarray:
     """Any pixels, (frames, rows, columns), through pydicom and its decoders."""
-    dataset = pydicom.dcmread(file.path, specific_tags=list(PIXEL_TAGS), force=True)
-    if not file.tags.get("TransferSyntax"):  # no file meta: pydicom found out which of the two it is
-        implicit = dataset.original_encoding[0]
-        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
-    syntax = dataset.file_meta.TransferSyntaxUID
-    if syntax.is_encapsulated and syntax != RLELossless:
+    syntax = UID(file.tags.get("TransferSyntax") or "")
+    if syntax and syntax.is_encapsulated and syntax != RLELossless:
         if not get_decoder(syntax).is_available:
             raise RuntimeError("no decoder is installed")
         return decode_apart(file.path)
+    dataset = pydicom.dcmread(file.path, specific_tags=list(PIXEL_TAGS), force=True)
+    if not syntax:  # no file meta: pydicom found out which of the two it is
+        implicit = dataset.original_encoding[0]
+        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
     return frames_of(pixel_array(dataset, correct_unused_bits=False))
 
 

@@ -23,8 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from medtrans.engines import TranslationTrainer
 from medtrans.engines.precision import autocast, autocast_type
-from medtrans.losses import Content, Style
-from medtrans.losses.style_content import gram_matrix
+from medtrans.losses.style_content import Content, Style, gram_matrix
 from medtrans.methods import PairedTranslation
 
 Step = Callable[[], Any]

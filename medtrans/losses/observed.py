@@ -10,11 +10,17 @@ from torch import Tensor
 Extractor = Callable[[Tensor], list[Tensor]]
 
 
+def at_least_single(values: Tensor) -> Tensor:
+    """In float32, or as it is in float64."""
+    return values if values.dtype == torch.float64 else values.float()
+
+
 class Observed:
     """One image of a pair: the candidate (a generator's output) or the target (the truth).
 
     What extractors find is kept, so that several loss terms share one pass, and a target that is constant over several
-    generator updates is looked at once. Features are returned in float32 whatever the autocast precision.
+    generator updates is looked at once. Images and features are in float32 whatever the autocast precision (float64
+    stays what it is).
 
     Args:
         image: ``(B, C, *spatial)`` in [-1, 1].
@@ -32,7 +38,7 @@ class Observed:
         discriminator: Extractor | None = None,
         constant: bool = False,
     ) -> None:
-        self.image, self.source, self.mask = image.float(), source, mask
+        self.image, self.source, self.mask = at_least_single(image), source, mask
         self.discriminator, self.constant = discriminator, constant
         self._found: dict[int, list[Tensor]] = {}
 
@@ -52,5 +58,5 @@ class Observed:
     def _once(self, extractor: Extractor, image: Callable[[], Tensor]) -> list[Tensor]:
         if id(extractor) not in self._found:
             with torch.set_grad_enabled(torch.is_grad_enabled() and not self.constant):
-                self._found[id(extractor)] = [feature.float() for feature in extractor(image())]
+                self._found[id(extractor)] = [at_least_single(feature) for feature in extractor(image())]
         return self._found[id(extractor)]

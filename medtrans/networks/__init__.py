@@ -1,8 +1,28 @@
 """One file an architecture, ``spatial_dims`` 2 or 3."""
 
+from medtrans.networks.bigan import BiGAN, BiGANDiscriminator
+from medtrans.networks.bigan_features import BiGANFeatures
 from medtrans.networks.casnet import CasNet
+from medtrans.networks.multi_scale_discriminator import MultiScaleDiscriminator
 from medtrans.networks.patch_discriminator import PatchDiscriminator
+from medtrans.networks.resnet_generator import ResNetGenerator
+from medtrans.networks.self_attention import SelfAttention
+from medtrans.networks.spectral import spectrally_normalised
 from medtrans.networks.u_block import UBlock
+from medtrans.networks.unit import UNIT
 from medtrans.networks.vgg19 import VGG19Features
 
-__all__ = ["CasNet", "PatchDiscriminator", "UBlock", "VGG19Features"]
+__all__ = [
+    "UNIT",
+    "BiGAN",
+    "BiGANDiscriminator",
+    "BiGANFeatures",
+    "CasNet",
+    "MultiScaleDiscriminator",
+    "PatchDiscriminator",
+    "ResNetGenerator",
+    "SelfAttention",
+    "UBlock",
+    "VGG19Features",
+    "spectrally_normalised",
+]

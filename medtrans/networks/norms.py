@@ -4,6 +4,7 @@ from __future__ import annotations
 
 Norm = str | tuple | None
 INSTANCE: Norm = ("instance", {"affine": True})
+AFFINE_FREE: Norm = ("instance", {"affine": False})
 
 
 def is_batch(norm: Norm) -> bool:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from monai.networks.nets import PatchDiscriminator as MonaiPatchDiscriminator
-from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
+from torch import Tensor
 
 from medtrans.networks.norms import INSTANCE, Norm, has_offset
+from medtrans.networks.spectral import spectrally_normalised
 
 
 class PatchDiscriminator(MonaiPatchDiscriminator):
@@ -44,9 +44,7 @@ class PatchDiscriminator(MonaiPatchDiscriminator):
             bias=not has_offset(norm),
         )
         if spectral:
-            for module in list(self.modules()):
-                if isinstance(module, (nn.Conv2d, nn.Conv3d)):
-                    spectral_norm(module)
+            spectrally_normalised(self)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """The hidden layers' outputs followed by the logits ``(B, 1, *map)``."""

@@ -14,11 +14,16 @@ def weighted_mean(values: Tensor, weight: Tensor | None) -> Tensor:
         weight: the same shape or ``(B, 1, *spatial)``, ≥ 0; None weighs all alike. An image whose weights are all 0
             (no body in it) counts as 0.
     """
+    return image_means(values, weight).mean()
+
+
+def image_means(values: Tensor, weight: Tensor | None, empty: float = 0.0) -> Tensor:
+    """``(B,)``: the weighted mean of each image, ``empty`` where all weights are 0. See :func:`weighted_mean`."""
     if weight is None:
-        return values.mean()
+        return values.flatten(1).mean(1)
     weight = weight.expand_as(values)
     inside, sums = (torch.where(weight > 0, values, 0) * weight).flatten(1).sum(1), weight.flatten(1).sum(1)
-    return (inside / torch.where(sums > 0, sums, 1)).mean()
+    return torch.where(sums > 0, inside / torch.where(sums > 0, sums, 1), empty)
 
 
 def inside_body(mask: Tensor | None, values: Tensor, term: str) -> Tensor:

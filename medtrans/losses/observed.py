@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -28,6 +28,8 @@ class Observed:
         mask: ``(B, 1, *spatial)``, >0 inside the body; None where there is none.
         discriminator: called with image and source concatenated along channels; returns hidden outputs, last logits.
         constant: look at it without gradients (a target).
+        cycled: the image translated back, to be compared with the source, where the method does so.
+        label: ``(B, 1, *spatial)``, class numbers of a segmentation; None where there is none.
     """
 
     def __init__(
@@ -37,10 +39,14 @@ class Observed:
         mask: Tensor | None = None,
         discriminator: Extractor | None = None,
         constant: bool = False,
+        cycled: Observed | None = None,
+        label: Tensor | None = None,
     ) -> None:
         self.image, self.source, self.mask = at_least_single(image), source, mask
         self.discriminator, self.constant = discriminator, constant
+        self.cycled, self.label = cycled, label
         self._found: dict[int, list[Tensor]] = {}
+        self._original: dict[tuple[int, ...], Observed] = {}
 
     def features(self, extractor: Extractor) -> list[Tensor]:
         """What ``extractor`` finds in the image."""
@@ -51,6 +57,22 @@ class Observed:
         if self.discriminator is None:
             raise ValueError("a loss term needs a discriminator, but the method has none")
         return self._once(self.discriminator, self._conditioned)
+
+    def original(self, channels: Sequence[int] = ()) -> Observed:
+        """The source, or some channels of it, as an image to compare with; looked at without gradients.
+
+        Raises:
+            ValueError: there is no source, or it has no such channel.
+        """
+        if self.source is None:
+            raise ValueError("a loss term needs the source, but the method gives none")
+        key = tuple(channels)
+        if key not in self._original:
+            if any(channel not in range(self.source.shape[1]) for channel in key):
+                raise ValueError(f"the source has {self.source.shape[1]} channel(s), not {list(key)}")
+            image = self.source[:, list(key)] if key else self.source
+            self._original[key] = Observed(image, mask=self.mask, constant=True, label=self.label)
+        return self._original[key]
 
     def _conditioned(self) -> Tensor:
         return self.image if self.source is None else torch.cat([self.image, self.source], dim=1)

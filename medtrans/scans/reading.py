@@ -48,7 +48,7 @@ def read_part(part: Part, conversion: Conversion, series: Sequence[Frame] = ()) 
     _fill(array, stack, grid, rescaler)
     metadata = _metadata(part, stack)
     metadata |= rescaler.recorded(stack.all_frames)
-    metadata["warnings"] = [*stack.warnings, *placed.warnings, *rescaler.warnings()]
+    metadata["warnings"] = [*part.notes, *stack.warnings, *placed.warnings, *rescaler.warnings()]
     scale = _to_unit(array, metadata, unit_of(stack.all_frames, series, conversion.pet_unit), rescaler.stored_scale)
     if rescaler.padded:
         metadata["padding"] = {"voxels": rescaler.padded, "replaced_by": rescaler.background}
@@ -99,7 +99,7 @@ def foresee_part(part: Part, conversion: Conversion, series: Sequence[Frame] = (
         rescaler.scale(frame)
     unit = unit_of(stack.all_frames, series, conversion.pet_unit)
     metadata = _metadata(part, stack) | {"unit": unit.name}
-    metadata["warnings"] = [*stack.warnings, *placed.warnings, *unit.warnings, *_doubts(stack)]
+    metadata["warnings"] = [*part.notes, *stack.warnings, *placed.warnings, *unit.warnings, *_doubts(stack)]
     metadata["spacing_mm"] = [round(float(value), 6) for value in np.linalg.norm(affine[:3, :3], axis=0)]
     metadata["shape"] = [*shape, *([len(stack.frames)] if len(stack.frames) > 1 else [])]
     return metadata
@@ -128,10 +128,13 @@ def _fill(array: np.ndarray, stack: Stack, grid: RegularGrid, rescaler: Rescaler
                 max(highest, rescaler.background) if grid.moved else highest, out=array)  # fmt: skip
 
 
-def frame_of_reference(tags: dict[str, Any]) -> str:
-    """A name for the FrameOfReferenceUID that is not the UID; equal where headers share it, empty where none is."""
-    uid = tags.get("FrameOfReferenceUID")
-    return hashlib.sha256(str(uid).encode()).hexdigest()[:16] if uid else ""
+def frame_of_reference(images: Sequence[dict[str, Any]]) -> str:
+    """A name for the one FrameOfReferenceUID of images, given by their tags, that is not the UID.
+
+    Equal where headers share it; empty where there is none, or several.
+    """
+    uids = {str(tags["FrameOfReferenceUID"]) for tags in images if tags.get("FrameOfReferenceUID")}
+    return hashlib.sha256(uids.pop().encode()).hexdigest()[:16] if len(uids) == 1 else ""
 
 
 def _metadata(part: Part, stack: Stack) -> dict[str, Any]:
@@ -141,7 +144,7 @@ def _metadata(part: Part, stack: Stack) -> dict[str, Any]:
         "description": full_description(tags | {"part": part.label}),
         "unit": "",
         "rescale": "",
-        "frame_of_reference": frame_of_reference(tags),
+        "frame_of_reference": frame_of_reference([frame.tags for frame in part.frames]),
         "files": len({id(frame.file) for frame in [*stack.all_frames, *stack.copies, *stack.left_out]}),
         "slices": len(stack.frames[0]),
     }
@@ -220,6 +223,6 @@ def _doubts(stack: Stack) -> list[str]:
     doubts = lossy(tags) + sorted({frame.file.doubt for frame in stack.all_frames} - {""})
     if tags.get("PhotometricInterpretation") == "MONOCHROME1":
         doubts.append("MONOCHROME1: values as stored, shown dark for high by viewers")
-    if not tags.get("FrameOfReferenceUID"):
+    if not any(frame.tags.get("FrameOfReferenceUID") for frame in stack.all_frames):
         doubts.append("no FrameOfReferenceUID: alignment with other series is not stated by the header")
     return doubts

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 SMALLEST_SPACING = 1e-4  # mm; less is no scanner's
 # What must agree within one volume, besides matrix, orientation, pixel spacing and the meaning of ImageType.
-KIND = ("Modality", "ComplexImageComponent", "GEComponent", "StackID", "FrameOfReferenceUID", "Units", "RescaleType")
+KIND = ("Modality", "ComplexImageComponent", "GEComponent", "StackID", "Units", "RescaleType")
 # Words of ImageType that say what the values mean; others (NORM, DIS2D, ...) may change from slice to slice.
 MEANING = re.compile(
     r"[MPRI](_(FFE|SE|IR|TSE|B0|B1|PCA|EPI|MIXED))?|MAGNITUDE|PHASE( MAP)?|REAL|IMAGINARY|VELOCITY( MAP)?|"

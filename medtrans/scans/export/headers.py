@@ -35,6 +35,7 @@ TAGS = (
     "PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate", "PatientWeight",
     "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "InstanceNumber", "AcquisitionNumber",
     "FrameOfReferenceUID", "TemporalPositionIdentifier", "TriggerTime", "FrameReferenceTime", "ActualFrameDuration",
+    "ImageIndex", "NumberOfSlices",
     "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness", "SpacingBetweenSlices",
     "GantryDetectorTilt", "PatientPosition",
     "EchoTime", "EchoNumbers", "RepetitionTime", "InversionTime", "FlipAngle", "MagneticFieldStrength",
@@ -92,6 +93,7 @@ WHOSE = (
 )  # fmt: skip
 
 MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
+DIRECTORY = "DICOM directory"
 SECONDARY_CAPTURE = re.compile(r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.7(\.\d+)?$")
 OTHER_OBJECTS = {"RTDOSE": "radiotherapy dose grid", "SEG": "segmentation object", "RTSEGANN": "segmentation object"}
 SPECTRA = {"1.2.840.10008.5.1.4.1.1.4.2", "1.2.840.10008.5.1.4.1.1.4.2.1"}
@@ -274,7 +276,7 @@ def why_no_image(tags: dict[str, Any], sop_class: str) -> str:
     """Why a readable DICOM file holds no image to convert, empty when it does."""
     modality = tags.get("Modality", "")
     if sop_class == MEDIA_DIRECTORY:
-        return "DICOM directory"
+        return DIRECTORY
     if not tags.get("Rows") or not tags.get("Columns"):
         if not sop_class:
             return "DICOM file without a data set"

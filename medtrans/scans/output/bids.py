@@ -21,8 +21,8 @@ from medtrans.scans.output.gradients import weighting
 from medtrans.scans.output.pseudonyms import Pseudonyms
 from medtrans.scans.output.sidecar import SECONDS
 from medtrans.scans.output.weighting import Shown, shown
+from medtrans.scans.series.planes import planes
 from medtrans.scans.series.planning import Job
-from medtrans.scans.series.stacks import planes
 
 VERSION = "1.10.0"
 OTHER = "sourcedata/other"

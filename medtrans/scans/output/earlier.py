@@ -14,7 +14,7 @@ from medtrans.scans.output.contents import Contents
 from medtrans.scans.output.volume import file_beside
 from medtrans.scans.series.planning import Job, data_of
 
-FORMAT = 2  # of the output; raise it when what is written changes, so that old volumes are converted again
+FORMAT = 3  # of the output; raise it when what is written changes, so that old volumes are converted again
 
 
 def fingerprint(job: Job, conversion: Conversion, contents: Contents, keep_identifiers: bool) -> str:
@@ -32,7 +32,13 @@ def fingerprint(job: Job, conversion: Conversion, contents: Contents, keep_ident
         for frame in job.series_frames:
             used.setdefault(frame.file.path, [])
     sources = sorted([contents.hash(path), *sorted(frames)] for path, frames in used.items())
-    told = [job.label, job.fields, job.notes, *(contrast_of(job.image.path) if job.image else ())]
+    told = [
+        job.label,
+        job.fields,
+        job.notes,
+        job.part.notes if job.part else [],
+        *(contrast_of(job.image.path) if job.image else ()),
+    ]
     text = json.dumps([FORMAT, asdict(conversion), keep_identifiers, told, sources])
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -57,7 +57,7 @@ def _row(job: Job) -> dict[str, Any]:
         "modality": _modality(job),
         "description": str(job.tags.get("SeriesDescription", "")),
         "files": len(job.files),
-        "frame": frame_of_reference(job.tags),
+        "frame": frame_of_reference([frame.tags for frame in job.part.frames] if job.part else [job.tags]),
     }
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from medtrans.errors import InputError
 from medtrans.scans.export.frames import Frame
-from medtrans.scans.series.stacks import planes
+from medtrans.scans.series.planes import planes
 
 PLANNING = re.compile(r"loc(ali[sz]er)?\b|scout|survey|topogram|3[ -_]?(pl|plane)\b|three[ -_]?plane|pilot|planning",
                       re.IGNORECASE)  # fmt: skip

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from medtrans.errors import InputError
 from medtrans.scans.export.frames import Frame
+from medtrans.scans.series.directions import by_direction
 from medtrans.scans.series.localizers import NotAVolume, mark_localizers
-from medtrans.scans.series.separating import CONTRAST, separate
+from medtrans.scans.series.references import by_frame_of_reference
+from medtrans.scans.series.separating import CONTRAST, interlaced, separate
 
 __all__ = ["NotAVolume", "Part", "split_series"]
-SAME_DIRECTION = 1e-3  # largest difference of direction cosines, and of pixel spacing in mm, in one volume
 LABELS = ("EchoTime", "ImageType", "ComplexImageComponent", "GEComponent", "StackID", "RescaleType", "Units",
           "MonoenergeticEnergyEquivalent", *CONTRAST)  # fmt: skip
 
@@ -28,11 +29,13 @@ class Part:
         frames: in no order.
         verdict: why they are not to become one, None when they are.
         label: what tells this part from the others of its series, no two the same; empty for an only one.
+        notes: what the user should know of how it was told from the others.
     """
 
     frames: list[Frame]
     verdict: InputError | None = None
     label: str = ""
+    notes: list[str] = field(default_factory=list)
 
 
 def split_series(frames: Sequence[Frame]) -> list[Part]:
@@ -44,16 +47,44 @@ def split_series(frames: Sequence[Frame]) -> list[Part]:
     by_kind: dict[Any, list[Frame]] = {}
     for frame in sorted(frames, key=_identity):
         by_kind.setdefault((frame.shape, frame.kind), []).append(frame)
-    groups = [group for same_kind in by_kind.values() for group in _by_direction(same_kind)]
+    groups = [group for same_kind in by_kind.values() for group in by_direction(same_kind)]
     verdicts = mark_localizers(groups)
     split: list[tuple[Part, tuple[str, ...]]] = []
     for group, verdict in zip(groups, verdicts, strict=True):
-        pieces = [(group, ())] if verdict else separate(group)
-        split += [(Part(piece, verdict), words) for piece, words in pieces]
+        if verdict:
+            split.append((Part(group, verdict), ()))
+            continue
+        alike = [other for other, no in zip(groups, verdicts, strict=True) if not no and _alike(other[0], group[0])]
+        split += _separated(group, _directions_told(len(alike)))
     split.sort(key=lambda pair: _first_instance(pair[0].frames))
     if len(split) > 1:
         _name(split)
     return [part for part, _ in split]
+
+
+def _alike(one: Frame, other: Frame) -> bool:
+    """Whether no label can tell images apart but for their direction or pixel spacing."""
+    return (one.shape, one.kind, _axis(one)) == (other.shape, other.kind, _axis(other))
+
+
+def _directions_told(count: int) -> list[str]:
+    return [f"its series holds images of {count} directions or pixel spacings, each a volume"] if count > 1 else []
+
+
+def _separated(group: list[Frame], told: list[str]) -> list[tuple[Part, tuple[str, ...]]]:
+    """The parts of parallel images of one kind, with the words that tell each apart."""
+    try:
+        scans = by_frame_of_reference(group)
+    except InputError as refusal:
+        return [(Part(group, refusal), ())]
+    parts = []
+    for own, note in scans:
+        pieces = separate(own)
+        notes = [*told, *([note] if note else [])]
+        if len(pieces) > 1 and interlaced([piece for piece, _ in pieces]):
+            notes.append("its slices lie among those of another volume of its series")
+        parts += [(Part(piece, notes=[*notes]), words) for piece, words in pieces]
+    return parts
 
 
 def _identity(frame: Frame) -> tuple[Any, ...]:
@@ -69,23 +100,6 @@ def _instance(frame: Frame) -> float:
 def _first_instance(frames: Sequence[Frame]) -> tuple[Any, ...]:
     """By number, then by kind (magnitude before phase): UIDs, which may be random, decide last."""
     return min((_instance(f), f.index, f.kind, repr(f.tags.get("ImageType")), *_identity(f)) for f in frames)
-
-
-def _by_direction(frames: Sequence[Frame]) -> list[list[Frame]]:
-    """Groups of equal orientation and pixel spacing, within the rounding of headers."""
-    groups: list[list[Frame]] = []
-    leaders = np.empty((0, 8))
-    for frame in frames:
-        assert frame.orientation is not None
-        assert frame.spacing is not None
-        own = np.array([*frame.orientation, *frame.spacing])
-        near = np.flatnonzero(np.abs(leaders - own).max(axis=1) < SAME_DIRECTION)
-        if near.size:
-            groups[near[0]].append(frame)
-        else:
-            leaders = np.vstack([leaders, own])
-            groups.append([frame])
-    return groups
 
 
 def _name(split: Sequence[tuple[Part, tuple[str, ...]]]) -> None:

@@ -10,10 +10,12 @@ from typing import Any
 
 from medtrans.errors import InputError
 from medtrans.scans.export.datafiles import data_files
+from medtrans.scans.export.directory import missing_images
 from medtrans.scans.export.frames import Frame
-from medtrans.scans.export.headers import ScanFile
+from medtrans.scans.export.headers import DIRECTORY, ScanFile
 from medtrans.scans.formats.parrec import contrasts
-from medtrans.scans.series.parts import Part, split_series
+from medtrans.scans.series.parts import NotAVolume, Part, split_series
+from medtrans.scans.series.studies import Series, in_studies
 
 IMAGES = ("nifti", "itk", "parrec", "analyze")  # formats of image files that are no DICOM
 
@@ -65,8 +67,9 @@ def plan(files: Sequence[ScanFile]) -> list[Job]:
             continue  # counted with the header that names it
         uid = str(file.tags.get("SeriesInstanceUID", ""))
         if file.problem:
-            key = (patient, study, uid, file.problem, file.failed)
-            job = left_out.setdefault(key, Job([], patient, study, uid, reason=file.problem, failed=file.failed))
+            problem, failed = _problem(file, files)
+            key = (patient, study, uid, problem, failed)
+            job = left_out.setdefault(key, Job([], patient, study, uid, reason=problem, failed=failed))
             job.files.append(file)
         elif file.format == "dicom":
             by_series.setdefault((patient, study, uid), []).append(file)
@@ -76,11 +79,21 @@ def plan(files: Sequence[ScanFile]) -> list[Job]:
     for job in left_out.values():
         job.files.sort(key=_identity)
     jobs: list[Job] = []
-    for (patient, study, uid), members in sorted(by_series.items(), key=lambda series: _series_order(*series)):
-        jobs.extend(_series_jobs(sorted(members, key=_identity), patient, study, uid))
+    for series in sorted(in_studies(by_series), key=_series_order):
+        jobs.extend(_series_jobs(series))
     _tell_damaged(jobs, left_out.values())
     images.sort(key=lambda job: job.uid)
-    return [*jobs, *images, *sorted(left_out.values(), key=lambda job: (_job_order(job), job.reason, job.failed))]
+    return [*jobs, *images, *sorted(left_out.values(), key=lambda job: (_series_order(job), job.reason, job.failed))]
+
+
+def _problem(file: ScanFile, files: Sequence[ScanFile]) -> tuple[str, bool]:
+    """Why a file is no image, and whether that is a fault; of a directory, that images it lists are not there."""
+    if file.problem != DIRECTORY:
+        return file.problem, file.failed
+    missing, listed = missing_images(file, files)
+    if not missing:
+        return file.problem, False
+    return f"{DIRECTORY}: {missing} of the {listed} images that it lists are missing. Copy the whole disc", True
 
 
 def _tell_damaged(jobs: Iterable[Job], left_out: Iterable[Job]) -> None:
@@ -105,13 +118,8 @@ def _identity(file: ScanFile) -> tuple[Any, ...]:
     return (*number, str(file.tags.get("SOPInstanceUID", "")), repr(file.tags.get("SeriesDescription")), file.place)
 
 
-def _series_order(owner_and_uid: tuple[str, str, str], members: Sequence[ScanFile]) -> tuple[Any, ...]:
-    patient, study, uid = owner_and_uid
-    return patient, study, min(_number(file, "SeriesNumber") for file in members), uid
-
-
-def _job_order(job: Job) -> tuple[Any, ...]:
-    return _series_order((job.patient, job.study, job.uid), job.files)
+def _series_order(series: Series | Job) -> tuple[Any, ...]:
+    return series.patient, series.study, min(_number(file, "SeriesNumber") for file in series.files), series.uid
 
 
 def _owners(files: Sequence[ScanFile]) -> list[tuple[str, str]]:
@@ -172,9 +180,10 @@ def owner(file: ScanFile) -> tuple[str, str]:
     return "", ""
 
 
-def _series_jobs(files: list[ScanFile], patient: str, study: str, uid: str) -> list[Job]:
+def _series_jobs(series: Series) -> list[Job]:
     """One job a volume of a series; every file counts in the first job that uses it."""
-    frames = [frame for file in files for frame in file.frames]
+    patient, study, uid = series.patient, series.study, series.uid
+    frames = [frame for file in sorted(series.files, key=_identity) for frame in file.frames]
     jobs: list[Job] = []
     counted: set[int] = set()
     for part in split_series(frames):
@@ -183,8 +192,12 @@ def _series_jobs(files: list[ScanFile], patient: str, study: str, uid: str) -> l
         counted |= own.keys()
         if part.verdict is not None and jobs and jobs[-1].reason == part.verdict.problem:
             jobs[-1].files += fresh  # the directions of one localizer are one row
-        elif part.verdict is not None:
+        elif isinstance(part.verdict, NotAVolume):
             jobs.append(Job(fresh, patient, study, uid, part, reason=part.verdict.problem))
+        elif part.verdict is not None:
+            told = f"{part.verdict.problem}. {part.verdict.remedy}"
+            jobs.append(Job(fresh, patient, study, uid, part, reason=told, failed=True))
         else:
+            part.notes[:0] = series.notes
             jobs.append(Job(fresh, patient, study, uid, part, frames, label=part.label))
     return jobs

@@ -53,6 +53,22 @@ def _date_time(frame: Frame) -> Any:
         if tags.get("AcquisitionTime") else None  # fmt: skip
 
 
+def _image_index(frame: Frame) -> tuple[int, int] | None:
+    """Number of the time slot (of gated PET, heart beat by heart beat) and of the slice, from 0.
+
+    PS3.3 C.8.9.4.1.9: ImageIndex counts slices first, then time slots, then R-R intervals.
+    """
+    index, slices = frame.tags.get("ImageIndex"), frame.tags.get("NumberOfSlices")
+    if not isinstance(index, int) or not isinstance(slices, int) or min(index, slices) < 1:
+        return None
+    return divmod(index - 1, slices)
+
+
+def _time_slot(frame: Frame) -> Any:
+    index = _image_index(frame)
+    return None if index is None else index[0]
+
+
 MIDNIGHT = 43200.0  # s between clock times from which on a scan rather went over midnight than on for half a day
 # Tag, its value in a frame, and whether it names the time point (then every plane has the same set of values).
 ORDERS: list[tuple[str, Callable[[Frame], Any], bool]] = [
@@ -61,6 +77,7 @@ ORDERS: list[tuple[str, Callable[[Frame], Any], bool]] = [
     ("DiffusionBValue", _gradient, True),
     ("TriggerTime", _number("TriggerTime"), False),
     ("FrameReferenceTime", _number("FrameReferenceTime"), False),
+    ("ImageIndex", _time_slot, True),
     ("AcquisitionTime", _date_time, False),
     ("ContentTime", _number("ContentTime"), False),
     ("InstanceNumber", lambda frame: (frame.tags.get("InstanceNumber", 0), frame.index), False),
@@ -86,7 +103,7 @@ def in_time(gathered: Sequence[Sequence[Frame]]) -> tuple[str, list[list[Frame]]
             continue
         if names_time and any(set(plane) != set(values[0]) for plane in values):
             continue
-        if any(_doubtful(name, plane) for plane in gathered):
+        if any(_doubtful(name, plane) for plane in gathered) or (name == "ImageIndex" and not _indexed(gathered)):
             continue
         ordered = [sorted(plane, key=value) for plane in gathered]
         if name in ("ContentTime", "InstanceNumber"):
@@ -122,6 +139,15 @@ def _doubtful(name: str, plane: Sequence[Frame]) -> bool:
     triggers = [float(frame.tags["TriggerTime"]) for frame in plane]
     disagree = np.argsort(clocks).tolist() != np.argsort(triggers).tolist()
     return disagree and span > 1.5e-3 * (max(triggers) - min(triggers))
+
+
+def _indexed(gathered: Sequence[Sequence[Frame]]) -> bool:
+    """Whether every plane has one slice number by ImageIndex, in the order of positions or against it."""
+    slices = [{index[1] for index in map(_image_index, plane) if index is not None} for plane in gathered]
+    numbers = [min(found) for found in slices]
+    return all(len(found) == 1 for found in slices) and any(
+        all(one < other for one, other in pairwise(way)) for way in (numbers, numbers[::-1])
+    )
 
 
 def _weak_order(name: str, ordered: Sequence[Sequence[Frame]]) -> list[str]:

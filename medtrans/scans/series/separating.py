@@ -12,8 +12,7 @@ import numpy as np
 
 from medtrans.scans.export.frames import Frame
 from medtrans.scans.pet.moments import date_time
-from medtrans.scans.series.stacks import SAME_PLANE, planes
-from medtrans.scans.space.distances import is_even
+from medtrans.scans.series.planes import SAME_PLANE, even, places, planes
 
 # What makes different images wherever a plane has several of them. On its own it may change from slice to slice.
 STRONG = ("ImageType", "EchoNumbers", "EchoTime")
@@ -94,13 +93,13 @@ def _fields_of_view(frames: Sequence[Frame], gathered: Sequence[Sequence[Frame]]
         return [1] * len(frames)
     assert frames[0].orientation is not None
     axes = np.array(frames[0].orientation).reshape(2, 3)
-    places = np.array([axes @ np.array(frame.position) for frame in frames])
+    at = np.array([axes @ np.array(frame.position) for frame in frames])
     values = np.zeros(len(frames), int)
     for number in range(1, PHASES + 1):
         rest = np.flatnonzero(values == 0)
         if not rest.size:
             return [int(value) for value in values]
-        near = np.abs(places - places[rest[0]]).max(axis=1) < 0.1
+        near = np.abs(at - at[rest[0]]).max(axis=1) < 0.1
         values[near & (values == 0)] = number
     return [int(value) for value in values] if values.all() else [1] * len(frames)
 
@@ -145,9 +144,12 @@ def _tells_volumes_apart(
     stacks = [planes(group) for group in groups.values()]
     if any(len(stack) < 2 for stack in stacks) or not _overlap(stacks):
         return False
-    if not all(_is_even(stack) for stack in stacks):
+    if not all(even(stack) for stack in stacks):
         return False
-    return not _is_even(gathered) or _interleaved(frames[0], gathered, stacks)
+    if not even(gathered):
+        return True
+    numbered = name in ("AcquisitionNumber", "phase") and _counted_through(gathered)
+    return not numbered and _interleaved(frames[0], gathered, stacks)
 
 
 def _allowed(name: str, frames: Sequence[Frame], count: int) -> bool:
@@ -157,21 +159,9 @@ def _allowed(name: str, frames: Sequence[Frame], count: int) -> bool:
     return name != "ContrastBolusAgent" or frames[0].tags.get("Modality") == "CT"
 
 
-def _distances(stack: Sequence[Sequence[Frame]]) -> np.ndarray:
-    normal = stack[0][0].normal
-    return np.array([float(normal @ np.array(plane[0].position)) for plane in stack])
-
-
-def _is_even(stack: Sequence[Sequence[Frame]]) -> bool:
-    """Whether every plane has as many images as the others, at even distances."""
-    if len({len(plane) for plane in stack}) > 1:
-        return False
-    return is_even(_distances(stack))
-
-
 def _overlap(stacks: Sequence[Sequence[Sequence[Frame]]]) -> bool:
     """Whether every stack shares some of its range with another one; blocks side by side do not."""
-    ranges = [(distances[0], distances[-1]) for distances in map(_distances, stacks)]
+    ranges = [(found[0], found[-1]) for found in map(places, stacks)]
     return all(
         any(low < other_high - SAME_PLANE and other_low < high - SAME_PLANE
             for other, (other_low, other_high) in enumerate(ranges) if other != own)
@@ -186,6 +176,21 @@ def _interleaved(
     stated = frame.tags.get("SpacingBetweenSlices") or frame.tags.get("SliceThickness")
     if not isinstance(stated, (int, float)):
         return False
-    own = [float(np.median(np.diff(_distances(stack)))) for stack in stacks]
-    together = float(np.median(np.diff(_distances(gathered))))
+    own = [float(np.median(np.diff(places(stack)))) for stack in stacks]
+    together = float(np.median(np.diff(places(gathered))))
     return all(abs(step - stated) < 0.1 * stated for step in own) and together < 0.75 * stated
+
+
+def _counted_through(gathered: Sequence[Sequence[Frame]]) -> bool:
+    """Whether images are numbered, or timed, plane by plane through all stacks: overlapping slices of one scan."""
+    for name in ("InstanceNumber", "AcquisitionTime"):
+        values: list[Any] = [frame.tags.get(name) for plane in gathered for frame in plane]
+        if None not in values and any(all(a < b for a, b in pairwise(way)) for way in (values, values[::-1])):
+            return True
+    return False
+
+
+def interlaced(pieces: Sequence[Sequence[Frame]]) -> bool:
+    """Whether volumes without a common plane are one even stack together, so that they might be halves of one."""
+    together = planes([frame for piece in pieces for frame in piece])
+    return len(together) == sum(len(planes(piece)) for piece in pieces) and even(together)

@@ -11,11 +11,11 @@ import numpy as np
 from medtrans.errors import InputError
 from medtrans.scans.export.frames import Frame
 from medtrans.scans.series.copies import without_copies
+from medtrans.scans.series.directions import check_directions
+from medtrans.scans.series.planes import even, places, planes
 from medtrans.scans.series.repeats import ORDERS, find_incomplete, in_time, uneven_repeats
-from medtrans.scans.space.distances import is_even
 
-SAME_PLANE = 0.02  # mm; images closer together than this show the same plane
-SAME_PLACE = 0.1 + 1e-6  # mm; ... and so do images of two time points
+SAME_PLACE = 0.1 + 1e-6  # mm; images of two time points closer together than this show the same place
 
 
 @dataclass
@@ -44,26 +44,6 @@ class Stack:
         return [frame for time in self.frames for frame in time]
 
 
-def planes(frames: Sequence[Frame]) -> list[list[Frame]]:
-    """Frames gathered by plane, planes in order along the normal."""
-    normal = frames[0].normal
-    apart = _same_plane(frames[0])
-    found: list[list[Frame]] = []
-    last = -np.inf
-    for distance, _, frame in sorted((float(normal @ np.array(f.position)), n, f) for n, f in enumerate(frames)):
-        if distance - last > apart:
-            found.append([])
-            last = distance
-        found[-1].append(frame)
-    return found
-
-
-def _same_plane(frame: Frame) -> float:
-    """mm up to which positions are one plane: slices of a micro CT lie closer together than headers are rounded."""
-    stated = [frame.tags.get(name) for name in ("SpacingBetweenSlices", "SliceThickness")]
-    return min([SAME_PLANE, *(abs(value) / 4 for value in stated if isinstance(value, (int, float)) and value)])
-
-
 def arrange(frames: Sequence[Frame], complete_only: bool = False) -> Stack:
     """Order the frames of one volume by position, and by time where planes repeat; drop copies.
 
@@ -72,9 +52,10 @@ def arrange(frames: Sequence[Frame], complete_only: bool = False) -> Stack:
         complete_only: where time points are incomplete (a scan that was stopped), keep the complete ones.
 
     Raises:
-        InputError: planes repeat unevenly, different images claim the same place and time, or the time points of one
-            place lie apart.
+        InputError: directions differ, planes repeat unevenly, different images claim the same place and time, or the
+            time points of one place lie apart.
     """
+    told = check_directions(frames)
     gathered = _by_time_point(frames) or planes(frames)
     copies: list[Frame] = []
     if max(map(len, gathered)) > 1:
@@ -88,10 +69,10 @@ def arrange(frames: Sequence[Frame], complete_only: bool = False) -> Stack:
     for plane in gathered:
         _refuse_sideways(plane)
     if len(gathered[0]) == 1:
-        return Stack([[plane[0] for plane in gathered]], "", copies)
+        return Stack([[plane[0] for plane in gathered]], "", copies, warnings=told)
     name, ordered, warnings = in_time(gathered)
     times = [[plane[t] for plane in ordered] for t in range(len(gathered[0]))]
-    stack = Stack(times, name, copies, warnings=warnings)
+    stack = Stack(times, name, copies, warnings=[*warnings, *told])
     if incomplete is not None:
         stack.left_out, stack.times_left_out = incomplete.left_out, incomplete.times_left_out
         stack.warnings.insert(0, f"{incomplete.told}; kept the complete ones")
@@ -105,7 +86,7 @@ def _by_time_point(frames: Sequence[Frame]) -> list[list[Frame]] | None:
         InputError: time points, each complete, lie further apart than that.
     """
     gathered = planes(frames)
-    if _even(gathered):
+    if even(gathered):
         return None
     for name, value, names_time in ORDERS:
         times: dict[Any, list[Frame]] = {}
@@ -114,7 +95,7 @@ def _by_time_point(frames: Sequence[Frame]) -> list[list[Frame]] | None:
         stacks = [planes(time) for _, time in sorted(times.items(), key=lambda pair: repr(pair[0]))]
         if None in times or len(stacks) < 2 or len({len(stack) for stack in stacks}) > 1:
             continue
-        if any(len(stack[0]) > 1 or not _even(stack) for stack in stacks) or not _overlap(stacks):
+        if any(len(stack[0]) > 1 or not even(stack) for stack in stacks) or not _overlap(stacks):
             continue
         together = [[stack[k][0] for stack in stacks] for k in range(len(stacks[0]))]
         apart = max(_spread(plane) for plane in together)
@@ -129,19 +110,9 @@ def _by_time_point(frames: Sequence[Frame]) -> list[list[Frame]] | None:
     return None
 
 
-def _even(gathered: Sequence[Sequence[Frame]]) -> bool:
-    """Whether every plane has as many images as the others, at even distances."""
-    return len({len(plane) for plane in gathered}) == 1 and is_even(_places(gathered))
-
-
-def _places(gathered: Sequence[Sequence[Frame]]) -> np.ndarray:
-    normal = gathered[0][0].normal
-    return np.array([float(normal @ np.array(plane[0].position)) for plane in gathered])
-
-
 def _overlap(stacks: Sequence[Sequence[Sequence[Frame]]]) -> bool:
     """Whether all stacks share a stretch; stations of one long scan do not."""
-    ends = [_places(stack)[[0, -1]] for stack in stacks]
+    ends = [places(stack)[[0, -1]] for stack in stacks]
     return max(low for low, _ in ends) < min(high for _, high in ends)
 
 

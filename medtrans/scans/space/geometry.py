@@ -10,6 +10,7 @@ import numpy as np
 
 from medtrans.errors import InputError
 from medtrans.scans.export.frames import Frame
+from medtrans.scans.series.directions import typical
 from medtrans.scans.series.parts import NotAVolume
 from medtrans.scans.space.distances import coordinate, tolerance
 
@@ -26,12 +27,16 @@ class Planes:
 
     Attributes:
         first: the frame of the first plane.
+        directions: (6,) direction cosines along a row, then down a column (LPS): the median of the planes'.
+        pixel: mm between rows, then between columns: the median of the planes'.
         places: (K,) mm along the normal from the first plane.
         drift: LPS vector in the plane, mm that planes move sideways for every mm along the normal.
         coordinates: the planes' positions as a reader of headers knows them, for messages.
     """
 
     first: Frame
+    directions: np.ndarray
+    pixel: tuple[float, float]
     places: np.ndarray
     drift: np.ndarray
     coordinates: tuple[str, ...]
@@ -43,8 +48,8 @@ class Planes:
         Raises:
             InputError: planes are off a straight line by more than the rounding of headers.
         """
-        first = frames[0]
-        normal = unit_normal(first)
+        directions, pixel = typical(frames)
+        normal = _normal(directions)
         positions = np.array([frame.position for frame in frames], float)
         offsets = positions - positions[0]
         places = offsets @ normal
@@ -57,7 +62,12 @@ class Planes:
                 f"planes are shifted sideways, up to {off:.2f} mm off a straight line",
                 "Export the series again without mixing fields of view",
             )
-        return cls(first, places, drift, tuple(coordinate(p, normal) for p in positions))
+        return cls(frames[0], directions, pixel, places, drift, tuple(coordinate(p, normal) for p in positions))
+
+    @property
+    def normal(self) -> np.ndarray:
+        """Unit vector, LPS, that completes row and column direction to a right-handed system."""
+        return _normal(self.directions)
 
     @property
     def sheared(self) -> bool:
@@ -88,20 +98,18 @@ class Planes:
 
         ``drift`` stands in for the planes' own.
         """
-        first = self.first
-        assert first.orientation is not None
-        assert first.spacing is not None
         lps = np.eye(4)
-        lps[:3, 0] = np.array(first.orientation[:3]) * first.spacing[1]
-        lps[:3, 1] = np.array(first.orientation[3:]) * first.spacing[0]
-        lps[:3, 2] = (unit_normal(first) + (self.drift if drift is None else drift)) * spacing
-        lps[:3, 3] = first.position
+        lps[:3, 0] = self.directions[:3] * self.pixel[1]
+        lps[:3, 1] = self.directions[3:] * self.pixel[0]
+        lps[:3, 2] = (self.normal + (self.drift if drift is None else drift)) * spacing
+        lps[:3, 3] = self.first.position
         return LPS_TO_RAS @ lps
 
 
-def unit_normal(frame: Frame) -> np.ndarray:
+def _normal(directions: np.ndarray) -> np.ndarray:
     """The normal of a plane, LPS, of length 1 also where rounded directions are not quite perpendicular."""
-    return frame.normal / np.linalg.norm(frame.normal)
+    normal = np.cross(directions[:3], directions[3:])
+    return normal / np.linalg.norm(normal)
 
 
 def refuse_absurd(affine: np.ndarray) -> None:

@@ -17,7 +17,6 @@ from medtrans.scans.space.geometry import (
     check_tilt,
     refuse_absurd,
     stated_distances,
-    unit_normal,
 )
 from medtrans.scans.space.regular_grid import RegularGrid, regular_grid
 
@@ -69,7 +68,7 @@ class Placed:
         grid, found, kept = self.grid, self.found.places, self.kept
         if len(kept) == len(found) and not grid.invented and not grid.unused:
             return {}
-        start = float(np.array(self.found.first.position) @ unit_normal(self.found.first))
+        start = float(np.array(self.found.first.position) @ self.found.normal)
         said: dict[str, Any] = {
             "positions_mm": [round(start + float(place), 4) for place in found],
             "largest_gap_mm": round(float(np.diff(found).max()), 4),

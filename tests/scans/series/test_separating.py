@@ -158,6 +158,37 @@ def test_two_ct_scans_between_one_anothers_slices_are_not_interleaved(write, tru
     np.testing.assert_array_equal(other.array, truth(second, -1024))
 
 
+OVERLAPPING = {"step": 1.25, "SliceThickness": 2.5, "Manufacturer": "SIEMENS", **CT}
+
+
+@pytest.mark.parametrize(
+    "per_slice",
+    [
+        lambda k: {"AcquisitionNumber": 1 + k % 2},
+        lambda k: {"AcquisitionNumber": 1 + k % 2, "InstanceNumber": 60 - k},
+        lambda k: {"AcquisitionNumber": 1 + k % 2, "InstanceNumber": None, "AcquisitionTime": f"1200{k:02}"},
+    ],
+)
+def test_overlapping_slices_of_alternating_acquisitions_are_one_volume(write, truth, tmp_path, per_slice):
+    series = write("s", shape=(12, 16, 14), per_slice=per_slice, **OVERLAPPING)
+    [volume] = read_series(series.folder)
+    np.testing.assert_array_equal(volume.array, truth(series, -1024))
+    if per_slice(0).get("InstanceNumber", 1):  # without which dcm2niix mistakes the order
+        [theirs] = converted_by_dcm2niix(series.folder, tmp_path / "theirs")
+        np.testing.assert_array_equal(theirs.get_fdata(), volume.array)
+        np.testing.assert_allclose(theirs.affine, volume.affine, atol=1e-3)
+
+
+def test_acquisitions_among_one_another_that_are_numbered_apart_are_two_volumes_and_told(write):
+    series = write("s", shape=(12, 6, 6), **OVERLAPPING,
+                   per_slice=lambda k: {"AcquisitionNumber": 1 + k % 2, "InstanceNumber": 1 + k // 2 + 6 * (k % 2)},
+                   )  # fmt: skip
+    volumes = read_series(series.folder)
+    assert [volume.array.shape[2] for volume in volumes] == [6, 6]
+    for volume in volumes:
+        assert "lie among those of another volume of its series" in volume.metadata["warnings"][0]
+
+
 def test_slices_acquired_in_two_interleaved_passes_are_one_volume(write, truth):
     series = write("s", shape=(8, 6, 6), step=5.0, SpacingBetweenSlices=5.0,
                    per_slice=lambda k: {"AcquisitionNumber": 1 + k % 2}, **CT)  # fmt: skip

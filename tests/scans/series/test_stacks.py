@@ -271,3 +271,43 @@ def test_clock_times_over_midnight_without_a_date_order_nothing(make_series):
             scan.write(k, f"{t}-{k}", AcquisitionTime=clock, InstanceNumber=3 * t + k)
     with pytest.raises(InputError, match="no tag that says which belong together"):
         read_series(scan.folder)
+
+
+GATED = {"Modality": "PT", "Units": "BQML", "RescaleSlope": 1, "RescaleIntercept": 0, "SeriesType": ["GATED", "IMAGE"],
+         "NumberOfSlices": 4, "NumberOfTimeSlots": 3, "NumberOfRRIntervals": 2, "AcquisitionTime": "120000",
+         "FrameReferenceTime": 1000}  # fmt: skip
+
+
+def gated(make_series, index):
+    """Two R-R intervals of three time slots of four slices, numbered by ``index(interval, slot, slice)``."""
+    beats = [make_series(seed=t, shape=(4, 5, 6), **GATED) for t in range(6)]
+    for t, beat in enumerate(beats):
+        for k in range(4):
+            beat.write(k, f"{(5 * t + k) % 7}-{t}-{k}", ImageIndex=index(t // 3, t % 3, k), InstanceNumber=k + 1)
+    return beats
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        lambda beat, slot, k: 12 * beat + 4 * slot + k + 1,
+        lambda beat, slot, k: 12 * beat + 4 * slot + (3 - k) + 1,  # slices counted from the top
+    ],
+)
+def test_gated_pet_without_trigger_times_is_ordered_by_image_index(make_series, reference_image, index):
+    volume = check_4d(gated(make_series, index), reference_image)
+    assert volume.metadata["ordered_by"] == "ImageIndex"
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        lambda beat, slot, k: 6 * k + 3 * beat + slot + 1,  # slice by slice, against the standard
+        lambda beat, slot, k: 12 * beat + 4 * slot + (k + slot) % 4 + 1,  # another slice in every slot
+        lambda beat, slot, k: 12 * beat + 4 * slot + (0, 2, 1, 3)[k] + 1,  # not in the order of positions
+        lambda beat, slot, k: 4 * slot + k + 1,  # two intervals of one number
+    ],
+)
+def test_image_index_that_contradicts_positions_orders_nothing(make_series, index):
+    with pytest.raises(InputError, match="no tag that says which belong together"):
+        read_series(gated(make_series, index)[0].folder)

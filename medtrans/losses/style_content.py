@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from medtrans.losses.observed import Observed
-from medtrans.losses.terms import LossTerm
+from medtrans.losses.feature_loss import FeatureLoss
 
 
 def gram_matrix(features: Tensor) -> Tensor:
@@ -18,33 +17,7 @@ def gram_matrix(features: Tensor) -> Tensor:
         return flat @ flat.transpose(1, 2) / (flat.shape[1] * flat.shape[2])
 
 
-class _FeatureLoss(LossTerm):
-    """A weighted sum over the layers of a feature extractor."""
-
-    def __init__(self, features: nn.Module, weight: float, layers: Sequence[float]) -> None:
-        super().__init__(weight)
-        self.extractor = features
-        self.layers = tuple(float(value) for value in layers)
-
-    def prepare(self) -> None:
-        load = getattr(self.extractor, "load", None)
-        if callable(load):
-            load()
-
-    def forward(self, candidate: Observed, target: Observed) -> Tensor:
-        """The weighted sum over layers, mean over the batch; 0 for identical images."""
-        found, wanted = candidate.features(self.extractor), target.features(self.extractor)
-        if len(found) != len(self.layers):
-            raise ValueError(f"layers has {len(self.layers)} weights for {len(found)} feature maps")
-        terms = [c * self.distance(f, w.detach()) for c, f, w in zip(self.layers, found, wanted, strict=True) if c]
-        return torch.stack(terms).sum()
-
-    def distance(self, found: Tensor, wanted: Tensor) -> Tensor:
-        """Between the feature maps ``(B, d, h, w)`` of one layer; a mean over the batch."""
-        raise NotImplementedError
-
-
-class Style(_FeatureLoss):
+class Style(FeatureLoss):
     """Σ_j λ_j /(4 d_j²) ‖Gr_j(G(y)) − Gr_j(x)‖²_F (MedGAN eq. 9-10).
 
     Args:
@@ -62,7 +35,7 @@ class Style(_FeatureLoss):
         return difference.square().sum(dim=(1, 2)).mean() / (4 * found.shape[1] ** 2)
 
 
-class Content(_FeatureLoss):
+class Content(FeatureLoss):
     """Σ_j λ_j /(h_j w_j d_j) ‖V_j(G(y)) − V_j(x)‖²_F (MedGAN eq. 11).
 
     Args:

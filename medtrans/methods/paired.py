@@ -73,4 +73,5 @@ class PairedTranslation(Method):
         )
 
     def _observed(self, image: Tensor, part: Batch, constant: bool = False) -> Observed:
-        return Observed(image, part["source"], part.get("mask"), self.discriminator, constant)
+        label = part["label"] if isinstance(part.get("label"), Tensor) else None
+        return Observed(image, part["source"], part.get("mask"), self.discriminator, constant, label=label)

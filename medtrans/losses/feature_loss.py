@@ -1,0 +1,45 @@
+"""What losses on a network's feature maps share: each map compared once, weighted by layer."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from medtrans.losses.observed import Observed
+from medtrans.losses.terms import LossTerm
+
+
+class FeatureLoss(LossTerm, ABC):
+    """A weighted sum of distances over the layers of a feature extractor.
+
+    Args:
+        features: extractor, image ``(B, C, *spatial)`` -> list of feature maps; several terms may share one.
+        weight: factor in the generator's total.
+        layers: a factor for each feature map; a 0 leaves it out.
+    """
+
+    def __init__(self, features: nn.Module, weight: float, layers: Sequence[float]) -> None:
+        super().__init__(weight)
+        self.extractor = features
+        self.layers = tuple(float(value) for value in layers)
+
+    def prepare(self) -> None:
+        """Load the extractor's weights, where it has any to load."""
+        load = getattr(self.extractor, "load", None)
+        if callable(load):
+            load()
+
+    def forward(self, candidate: Observed, target: Observed) -> Tensor:
+        """The weighted sum over layers, mean over the batch; 0 for identical images."""
+        found, wanted = candidate.features(self.extractor), target.features(self.extractor)
+        if len(found) != len(self.layers):
+            raise ValueError(f"layers has {len(self.layers)} weights for {len(found)} feature maps")
+        terms = [c * self.distance(f, w.detach()) for c, f, w in zip(self.layers, found, wanted, strict=True) if c]
+        return torch.stack(terms).sum()
+
+    @abstractmethod
+    def distance(self, found: Tensor, wanted: Tensor) -> Tensor:
+        """Between the feature maps ``(B, d, *spatial)`` of one layer; a mean over the batch."""

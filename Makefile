@@ -39,5 +39,5 @@ test: $(READY)   ## style, types and all tests
 clean:           ## remove what the quickstart and the tests leave behind
 	rm -rf quickstart .pytest_cache .mypy_cache .ruff_cache
 
-bundles:         ## write every bundle's root files from its configs/
-	for bundle in bundles/*/; do cp $$bundle/configs/*.json $$bundle/configs/logging.conf $$bundle/; done
+bundles: $(READY) ## write every bundle's configs from bundles/common and its method.json
+	$(BIN)/python -m medtrans.bundle_configs bundles

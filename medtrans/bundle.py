@@ -13,10 +13,13 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from medtrans.errors import InputError, input_error_behind
 from medtrans.files import check_writable
+
+if TYPE_CHECKING:
+    from monai.bundle import ConfigParser
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +30,7 @@ READ_BY_MONAI |= {"bundle_root", "device", "dataset_dir", "output_dir", "dataloa
 RUN_OPTIONS = {"tracking", "meta_file", "logging_file", "workflow_type", "args_file", "run_id", "init_id", "final_id"}
 RUN_OPTIONS |= {"workflow_name", "config_file", "properties_path"}
 GROWING = {"losses", "optimizers", "key_metric", "additional_metrics", "inference", "phantom", "identity", "settings"}
+GROWING |= {"schedulers"}
 COMPONENT_KEYS = {"_target_", "_mode_", "_disabled_", "_requires_", "_desc_", "_code_"}
 
 
@@ -44,6 +48,16 @@ def _workflow() -> Any:
 
     for frame in _frames():
         if isinstance(candidate := frame.f_locals.get("self"), ConfigWorkflow):
+            return candidate
+    return None
+
+
+def calling_parser() -> ConfigParser | None:
+    """The ConfigParser whose config is being evaluated, or None."""
+    from monai.bundle import ConfigParser
+
+    for frame in _frames():
+        if isinstance(candidate := frame.f_locals.get("self"), ConfigParser):
             return candidate
     return None
 

@@ -79,14 +79,52 @@ def _write_models(folder, dataset, source="T1", target="T2", image_size=(16, 16)
         "spatial_dims": len(image_size),
         "in_channels": counts[0],
         "out_channels": counts[1],
-        "blocks": blocks,
-        "channels": list(channels),
+        "network": {
+            "_target_": "medtrans.networks.CasNet",
+            "spatial_dims": len(image_size),
+            "in_channels": counts[0],
+            "out_channels": counts[1],
+            "blocks": blocks,
+            "channels": list(channels),
+        },
     }
     description = describe_modalities(dataset, source, target) | {"settings": settings}
     write_modalities(description, folder / "modalities.json")
     torch.manual_seed(0)
     torch.save(CasNet(len(image_size), *counts, blocks, channels).state_dict(), folder / "model.pt")
     return folder
+
+
+# What makes a bundle so small that a step takes milliseconds; everything else is as it ships.
+SMALL = {
+    "network_def::blocks": 1,
+    "network_def::channels": [4, 4],
+    "discriminator_def::channels": 4,
+    "losses::style::weight": 0,
+    "losses::content::weight": 0,
+    "threads": 1,
+}
+
+
+def _small_settings(*files):
+    """Those of the settings above that the config, or the config with overlays, has; also of a bundle's folder."""
+    from monai.bundle import ConfigParser
+
+    paths = [path / "configs/train.json" if path.is_dir() else path for path in map(Path, files)]
+    config = ConfigParser.load_config_files([str(path) for path in paths])
+
+    def there(key):
+        node = config
+        for name in key.split("::"):
+            node = node.get(name, KeyError) if isinstance(node, dict) else KeyError
+        return node is not KeyError
+
+    return {key: value for key, value in SMALL.items() if there(key)}
+
+
+@pytest.fixture(scope="session")
+def small_settings():
+    return _small_settings
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -39,11 +40,12 @@ RULES = {
     },
 }
 ROOT_FILES = ("configs", "")
+BUNDLES = Path(__file__).parents[2] / "bundles"
 
 
-@pytest.fixture(scope="module", params=["medgan"])
-def bundle(request, root):
-    return root / "bundles" / request.param
+@pytest.fixture(scope="module", params=sorted(path.parents[1].name for path in BUNDLES.glob("*/configs/train.json")))
+def bundle(request):
+    return BUNDLES / request.param
 
 
 def test_required_files_are_there(bundle):
@@ -78,26 +80,26 @@ def test_network_takes_and_gives_what_metadata_says(bundle):
 
 
 @pytest.mark.parametrize("folder", ROOT_FILES)
-def test_training_workflow_has_every_property(bundle, folder, tiny_dataset, tmp_path):
-    tiny = {"network_def::channels": [4, 4], "losses::style::weight": 0, "losses::content::weight": 0}
+def test_training_workflow_has_every_property(bundle, folder, tiny_dataset, tmp_path, small_settings):
     workflow = ConfigWorkflow(
         config_file=str(bundle / folder / "train.json"),
         workflow_type="train",
         dataset_dir=str(tiny_dataset),
         ckpt_dir=str(tmp_path),
         output_dir=str(tmp_path),
-        **tiny,
+        **small_settings(bundle),
     )
     workflow.initialize()
     assert workflow.check_properties() == []
     assert workflow.bundle_root == str(bundle)
 
 
-def test_generator_loads_with_monai_bundle_load(bundle, tmp_path):
+def test_generator_loads_with_monai_bundle_load(bundle, tmp_path, small_settings):
     copy = shutil.copytree(bundle, tmp_path / bundle.name, ignore=shutil.ignore_patterns("models", "eval"))
     for file in (copy / "configs/train.json", copy / "configs/inference.json"):
         config = json.loads(file.read_text())
-        config["network_def"] |= {"channels": [4, 4], "blocks": 1}
+        small = {key: value for key, value in small_settings(bundle).items() if key.startswith("network_def::")}
+        config["network_def"] |= {key.removeprefix("network_def::"): value for key, value in small.items()}
         file.write_text(json.dumps(config))
     parser = ConfigParser()
     parser.read_config(str(copy / "configs/inference.json"))

@@ -5,13 +5,12 @@ import json
 import pytest
 import torch
 from monai.bundle import ConfigWorkflow
+from monai.networks.nets import BasicUNet
 
 from medtrans.errors import input_error_behind
 
 SETTINGS = {
     "image_size": [16, 16],
-    "network_def::blocks": 2,
-    "network_def::channels": [4, 4],
     "discriminator_def::channels": 4,
     "losses::style::weight": 0,
     "losses::content::weight": 0,
@@ -22,6 +21,8 @@ SETTINGS = {
 
 
 def train(root, dataset, folder, **changes):
+    if "network_def" not in changes:
+        changes |= {"network_def::blocks": 2, "network_def::channels": [4, 4]}
     flow = ConfigWorkflow(
         config_file=str(root / "bundles/medgan/configs/train.json"),
         workflow_type="train",
@@ -33,6 +34,19 @@ def train(root, dataset, folder, **changes):
     )
     flow.initialize()
     flow.run()
+    return flow
+
+
+def inference(root, dataset, folder):
+    flow = ConfigWorkflow(
+        config_file=str(root / "bundles/medgan/configs/inference.json"),
+        workflow_type="inference",
+        logging_file=False,
+        input=str(dataset),
+        ckpt_dir=str(folder / "models"),
+        output_dir=str(folder / "out"),
+    )
+    flow.initialize()
     return flow
 
 
@@ -56,15 +70,33 @@ def test_another_task_is_refused_and_the_contract_of_the_model_stays(trained, ro
 
 
 def test_inference_builds_the_network_that_was_trained(trained, root, tiny_dataset):
-    assert json.loads((trained / "models/modalities.json").read_text())["settings"]["intermediate_activation"] is None
-    flow = ConfigWorkflow(
-        config_file=str(root / "bundles/medgan/configs/inference.json"),
-        workflow_type="inference",
-        logging_file=False,
-        input=str(tiny_dataset),
-        ckpt_dir=str(trained / "models"),
-        output_dir=str(trained / "out"),
-    )
-    flow.initialize()
+    recorded = json.loads((trained / "models/modalities.json").read_text())["settings"]["network"]
+    assert recorded["intermediate_activation"] is None
+    flow = inference(root, tiny_dataset, trained)
     first_block = flow.parser.get_parsed_content("network_def").blocks[0]
     assert not any(isinstance(module, torch.nn.Tanh) for module in first_block.modules())
+
+
+def test_other_losses_are_refused_on_the_way(trained, root, tiny_dataset):
+    with pytest.raises(RuntimeError) as caught:
+        train(root, tiny_dataset, trained, max_epochs=2, **{"losses::perceptual::weight": 10})
+    assert "made with losses {'adversarial': 1.0, 'perceptual': 20.0" in str(input_error_behind(caught.value))
+
+
+def test_a_network_of_another_class_is_built_again(root, tiny_dataset, tmp_path):
+    network = {
+        "_target_": "BasicUNet",  # MONAI's, by its short name
+        "spatial_dims": "@spatial_dims",
+        "in_channels": "@in_channels",
+        "out_channels": "$len([@target])",
+        "features": [4, 4, 4, 4, 4, 4],
+        "act": ["leakyrelu", {"negative_slope": 0.1, "inplace": True}],
+    }
+    train(root, tiny_dataset, tmp_path, network_def=network, image_size=[32, 32])
+    state = torch.load(tmp_path / "models/model.pt", weights_only=True)
+    flow = inference(root, tiny_dataset, tmp_path)
+    built = flow.parser.get_parsed_content("network_def")
+    assert type(built) is BasicUNet
+    built.load_state_dict(state)
+    flow.run()
+    assert list((tmp_path / "out").glob("*_T2_synthetic.nii.gz"))

@@ -8,8 +8,6 @@ import sys
 import pytest
 import torch
 
-CONFIGS = ("train.json", "quick.json", "multi_gpu_train.json", "metadata.json", "logging.conf")
-
 
 def once(dataset, folder, **more):
     return {
@@ -191,16 +189,6 @@ def test_tracking_with_mlflow_records_loss_and_validation(tmp_path, tiny_dataset
     with sqlite3.connect(tmp_path / "eval/mlruns.db") as database:
         names = {row[0] for row in database.execute("select distinct key from metrics")}
     assert {"train_loss", "psnr", "ssim", "mae"} <= names
-
-
-def test_root_files_are_copies_of_configs(root):
-    for bundle in (root / "bundles").iterdir():
-        if bundle.is_dir():
-            for file in sorted((bundle / "configs").iterdir()):
-                copy = bundle / file.name
-                assert copy.is_file(), f"{copy} is missing: run `make bundles`"
-                assert not copy.is_symlink()
-                assert copy.read_bytes() == file.read_bytes(), f"{copy} is stale: run `make bundles`"
 
 
 def test_shipped_settings_are_the_papers(root):

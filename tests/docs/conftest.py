@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -74,6 +75,7 @@ class Workplace:
     folder: Path
     server: subprocess.Popen
     environment: dict = field(default_factory=dict)
+    small_settings: Callable = dict
     said: str = ""
 
     def run(self, words, accepted=("0",)):
@@ -110,7 +112,7 @@ def command_server():
 
 
 @pytest.fixture
-def workplace(tmp_path, command_server):
+def workplace(tmp_path, command_server, small_settings):
     """A fresh copy of what commands refer to: bundles without models, recipes, benchmarks."""
     for name in ("bundles", "data_prep", "benchmarks"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("models", "eval", "__pycache__"))
@@ -119,7 +121,7 @@ def workplace(tmp_path, command_server):
     kept |= {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
     kept |= {"CUDA_VISIBLE_DEVICES": "", "MEDTRANS_CACHE": str(tmp_path / "cache"), "MKL_NUM_THREADS": "1"}
     kept |= {"MEDTRANS_DATA": str(PUBLIC_DATA)} if PUBLIC_DATA.is_dir() else {}
-    return Workplace(tmp_path, command_server, kept)
+    return Workplace(tmp_path, command_server, kept, small_settings)
 
 
 @pytest.fixture(scope="session")

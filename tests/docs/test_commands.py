@@ -22,10 +22,12 @@ ROOT = Path(__file__).parents[2]
 GIVEN = {
     "README.md": ["EXPORT"],
     "bundles/medgan/docs/README.md": ["DATASET", "SCANS"],
+    "bundles/pix2pix/docs/README.md": ["DATASET"],
     "data_prep/README.md": [
         "EXPORT", "IXI", "BRATS_2021", "BRATS_2023", "HCP", "SYNTHRAD_2023", "SYNTHRAD_2025", "KIRBY21", "MR_ART",
         "PET_CT", "PET_TIMES", "MR_CT",
     ],
+    "docs/bundles.md": ["DATASET"],
     "docs/configuration.md": ["DATASET"],
     "docs/data-set.md": ["CONVERTED", "MINE"],
     "docs/data-doctor.md": ["DATASET"],
@@ -41,19 +43,11 @@ PUBLIC = ("$MEDTRANS_DATA", "trial/", "MEDTRANS_DATA=")  # what only commands on
 PLAIN = {"cat", "cp", "ls", "mkdir"}  # run in bash as they are
 
 # Settings that keep a run small. They come last, so that they win over the command's own.
-SMALL = {
-    "image_size": "[16,16]",
-    "network_def::channels": "[4,4]",
-    "discriminator_def::channels": "4",
-    "max_epochs": "1",
-    "num_workers": "0",
-    "threads": "1",
-}
-WITHOUT_VGG = {"losses::style::weight": "0", "losses::content::weight": "0"}
+SHORT = {"image_size": "[16,16]", "max_epochs": "1", "num_workers": "0"}
 COARSE = ["--set", "spacing=[4,4,4]", "--set", "size=[64,64,null]", "--set", "registration#spacing=4", "--workers", "1"]
 
 
-def appended(words):
+def appended(workplace, words):
     """``words`` with the options that make them small."""
     text = " ".join(words)
     if words[:2] == ["medtrans", "phantom"]:
@@ -65,10 +59,12 @@ def appended(words):
     if words[:2] == ["medtrans", "convert"]:
         return [*words, "--workers", "1"]
     if words[1:3] == ["-m", "monai.bundle"] and words[4] == "training":
-        small = SMALL | ({} if "pix2pix.json" in text else WITHOUT_VGG)  # pix2pix's losses have no such terms
+        files = re.findall(r"[\w/.-]+\.json", words[words.index("--config_file") + 1])
+        small = SHORT | workplace.small_settings(*(workplace.folder / file for file in files))
+        small |= {"image_size": "[32,32]"} if "patch_70.json" in text else {}
         small |= {"image_size": "[16,16,16]", "patches": "1"} if "three_d.json" in text else {}
         small |= {} if "--dataset_dir" in words else {"dataset_dir": "DATASET"}
-        return [*words, *(word for key, value in small.items() for word in (f"--{key}", value))]
+        return [*words, *(word for key, value in small.items() for word in (f"--{key}", str(value)))]
     if words[:2] == ["medtrans", "check"]:
         return [*words, "--workers", "1"]
     if words[:2] == ["python", "benchmarks/prepare.py"]:
@@ -78,7 +74,7 @@ def appended(words):
     if words[:2] == ["python", "benchmarks/data_doctor.py"]:
         return [*words, "--heads", "2"]
     if words[:2] == ["python", "benchmarks/training_step.py"]:
-        small = {"image_size": "[16,16]", "network_def::channels": "[4,4]"} | WITHOUT_VGG
+        small = {"image_size": "[16,16]"} | workplace.small_settings(workplace.folder / words[2])
         return [*words, "--steps", "1", *(word for key, value in small.items() for word in ("--set", f"{key}={value}"))]
     return words
 
@@ -86,13 +82,14 @@ def appended(words):
 def run_training_anew(workplace, words):
     """A bundle's run; training does not go on from the checkpoint of the page's command before."""
     if "training" in words and "--ckpt_dir" not in words:
-        (workplace.folder / "bundles/medgan/models/checkpoint.pt").unlink(missing_ok=True)
+        for checkpoint in workplace.folder.glob("bundles/*/models/checkpoint.pt"):
+            checkpoint.unlink()
     if "--dataset_dir" not in words and "training" in words and not (workplace.folder / "DATASET").exists():
         workplace.run(["medtrans", "phantom", "DATASET", "--subjects", "3", "--spacing", "12"])
-        workplace.run(appended(words))
+        workplace.run(appended(workplace, words))
         workplace.shell("rm -r DATASET")
     else:
-        workplace.run(appended(words))
+        workplace.run(appended(workplace, words))
 
 
 def run_make(workplace, words):
@@ -113,7 +110,7 @@ def run_export(workplace, line):
 def run_torchrun(workplace, words):
     words = ["--nproc_per_node=2" if word.startswith("--nproc_per_node") else word for word in words[1:]]
     module = words.index("-m")
-    small = appended(["python", *words[module:]])[1:]
+    small = appended(workplace, ["python", *words[module:]])[1:]
     done = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", *words[:module], *small],
         cwd=workplace.folder, env=workplace.environment, capture_output=True, text=True, timeout=300,
@@ -141,12 +138,14 @@ def run(workplace, command):
         by_name[words[0]](workplace, words)
     elif words[:3] == ["python", "-m", "monai.bundle"]:
         run_training_anew(workplace, words)
+    elif words[:3] == ["python", "-m", "medtrans.bundle_configs"]:
+        workplace.run(words)
     elif words[:2] == ["medtrans", "check"]:
-        workplace.run(appended(words), accepted=("0", "1"))  # 1: it found what the page planted
+        workplace.run(appended(workplace, words), accepted=("0", "1"))  # 1: it found what the page planted
     elif words[:2] == ["python", "tests/scans/fuzzing.py"]:
         workplace.shell(f"{command} --files 40".replace("tests/", f"{ROOT}/tests/"))
     elif words[0] == "medtrans" or (words[0] == "python" and words[1].startswith("benchmarks/")):
-        workplace.run(appended(words), accepted=("1",) if command.startswith(FAILURES) else ("0",))
+        workplace.run(appended(workplace, words), accepted=("1",) if command.startswith(FAILURES) else ("0",))
     else:
         pytest.fail(f"no test knows how to run: {command}")
 

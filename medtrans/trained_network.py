@@ -1,0 +1,74 @@
+"""The network that was trained: written down by a training config, built again by an inference config."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from medtrans.bundle import calling_parser
+from medtrans.errors import InputError
+
+if TYPE_CHECKING:
+    from monai.bundle import ConfigParser
+    from torch import nn
+
+
+def describe_network(component: str = "network_def") -> dict[str, Any] | None:
+    """The config of a network as it is being evaluated, overlays and overrides included, without references.
+
+    Args:
+        component: id of the network's component.
+
+    Returns:
+        JSON-ready ``{"_target_": …, <argument>: value, …}``; None where the config builds it in another way.
+
+    Raises:
+        InputError: an argument is no plain value, so that it could not be written down.
+    """
+    parser = calling_parser()
+    if parser is None or not isinstance(parser[component], dict):
+        return None
+    described = _plain(parser, component)
+    try:
+        return json.loads(json.dumps(described))
+    except TypeError as error:
+        problem = f"has an argument that cannot be written down ({error}): inference could not build the network again"
+        raise InputError(component, problem, "Write it as a value, or as a component with `_target_`") from error
+
+
+def _plain(parser: ConfigParser, id_: str) -> Any:
+    """The config under ``id_`` with references and expressions evaluated, and components left as they are written."""
+    config = parser[id_]
+    if isinstance(config, dict | list):
+        parts = config.items() if isinstance(config, dict) else enumerate(config)
+        plain = {key: _plain(parser, f"{id_}::{key}") for key, _ in parts}
+        return plain if isinstance(config, dict) else list(plain.values())
+    if isinstance(config, str) and config.startswith("@"):
+        return _plain(parser, config[1:])
+    return parser.get_parsed_content(id_) if isinstance(config, str) and config.startswith("$") else config
+
+
+def trained_network(recorded: Mapping[str, Any] | None, network: str, **settings: Any) -> nn.Module:
+    """The network that training recorded, or before any training the bundle's own.
+
+    Args:
+        recorded: what :func:`describe_network` returned; None before training.
+        network: name of the bundle's network class.
+        settings: its arguments.
+
+    Raises:
+        InputError: the recorded network cannot be built here.
+    """
+    from monai.bundle import ConfigParser
+
+    if not recorded:
+        return ConfigParser({"network_def": {"_target_": network, **settings}}).get_parsed_content("network_def")
+    try:
+        return ConfigParser({"network_def": dict(recorded)}).get_parsed_content("network_def")
+    except Exception as error:
+        reason = " ".join(str(error.__cause__ or error).split())[:200]
+        remedy = "Install what it was trained with, or train again"
+        raise InputError(
+            f"the trained network {recorded.get('_target_')}", f"cannot be built ({reason})", remedy
+        ) from error

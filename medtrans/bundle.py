@@ -7,7 +7,6 @@ import inspect
 import json
 import logging
 import os
-import pydoc
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -171,6 +170,8 @@ def _child(node: Any, name: str, where: str) -> Any:
 
 def _parameters(target: str) -> list[str] | None:
     """The names that a component's constructor takes; None where it takes any, or cannot be told."""
+    import pydoc
+
     from monai.bundle import ComponentLocator
 
     module = ComponentLocator().get_component_module_name(target)

@@ -47,11 +47,12 @@ def convert(
     workers: Annotated[int | None, typer.Option(min=1, help="Series at a time [default: one a core].")] = None,
 ) -> None:
     """Convert DICOM (and NIfTI, MHA, NRRD, PAR/REC) to one NIfTI and sidecar a volume; again to add what is new."""
-    from medtrans.scans import Conversion, convert_export
-    from medtrans.scans.output.table import shown, summary
+    from medtrans.scans.conversion import Conversion
+    from medtrans.scans.convert import converted_rows
+    from medtrans.scans.output.table import full_name, shown, summary
 
     conversion = Conversion(pet_unit, philips_scale, gaps, tilt, analyze)
-    table = convert_export(
+    rows = converted_rows(
         export,
         output,
         conversion,
@@ -60,14 +61,13 @@ def convert(
         layout=layout,
         dry_run=dry_run,
     )
-    failed = table[table["status"].isin(["failed", "would fail"])]
+    failed = [row for row in rows if row["status"] in ("failed", "would fail")]
     if dry_run:
-        typer.echo(shown(table, shutil.get_terminal_size((120, 40)).columns))
-    for row in () if dry_run else failed.itertuples():
-        name = "/".join(str(part) for part in (row.patient, row.study, row.series) if part) or "unnamed"
-        typer.echo(f"failed: {name} ({row.files} files): {row.reason}", err=True)
-    typer.echo(summary(table) + ("; nothing was written" if dry_run else f"; see {output / 'series.csv'}"))
-    if len(failed):
+        typer.echo(shown(rows, shutil.get_terminal_size((120, 40)).columns))
+    for row in () if dry_run else failed:
+        typer.echo(f"failed: {full_name(row) or 'unnamed'} ({row['files']} files): {row['reason']}", err=True)
+    typer.echo(summary(rows) + ("; nothing was written" if dry_run else f"; see {output / 'series.csv'}"))
+    if failed:
         raise typer.Exit(1)
 
 

@@ -23,7 +23,7 @@ from medtrans.scans.output.earlier import fingerprint, kept, remove_outdated
 from medtrans.scans.output.layout import check_layout, name_jobs
 from medtrans.scans.output.pseudonyms import Pseudonyms
 from medtrans.scans.output.sidecar import identifiers, sidecar
-from medtrans.scans.output.table import COLUMNS, filled, table_of
+from medtrans.scans.output.table import COLUMNS, Row, filled, frame_of, ordered, write_table
 from medtrans.scans.output.volume import Volume, file_beside, write_volume
 from medtrans.scans.reading import foresee_part, read_part
 from medtrans.scans.series.parts import NotAVolume
@@ -32,7 +32,7 @@ from medtrans.scans.series.planning import Job, plan
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["COLUMNS", "convert_export", "read_series"]
+__all__ = ["COLUMNS", "convert_export", "converted_rows", "read_series"]
 logger = logging.getLogger(__name__)
 
 
@@ -90,6 +90,29 @@ def convert_export(
     Raises:
         InputError: nothing to convert, or nowhere to write.
     """
+    rows = converted_rows(
+        export,
+        output,
+        conversion,
+        workers=workers,
+        keep_identifiers=keep_identifiers,
+        layout=layout,
+        dry_run=dry_run,
+    )
+    return frame_of(rows)
+
+
+def converted_rows(
+    export: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    conversion: Conversion | None = None,
+    *,
+    workers: int | None = None,
+    keep_identifiers: bool = False,
+    layout: str = "plain",
+    dry_run: bool = False,
+) -> list[Row]:
+    """What :func:`convert_export` does, with the rows of its table as dictionaries."""
     check_layout(layout)
     source, target = Path(export), Path(output)
     if source.exists() and source.resolve() == target.resolve():
@@ -104,16 +127,15 @@ def convert_export(
         name_jobs(jobs, names, layout)
         if not dry_run:
             names.save()
-        rows = _rows(jobs, run, workers)
-    table = table_of(rows)
+        rows = ordered(_rows(jobs, run, workers))
     if not dry_run:
         if layout == "bids":
-            write_dataset_files(target, sorted({*table["patient"]} - {""}))
+            write_dataset_files(target, sorted({row["patient"] for row in rows} - {""}))
         run.contents.save()
         with written_whole(target / "series.csv") as temporary:
-            table.to_csv(temporary, index=False)
-        _tell_others(target, {*table["path"]})
-    return table
+            write_table(rows, temporary)
+        _tell_others(target, {row["path"] for row in rows})
+    return rows
 
 
 def _tell_others(target: Path, listed: set[str]) -> None:
@@ -124,7 +146,7 @@ def _tell_others(target: Path, listed: set[str]) -> None:
         logger.warning("%s: %d volumes are of earlier runs and not in series.csv", target, others)
 
 
-def _rows(jobs: list[Job], run: Run, workers: int) -> list[dict[str, Any]]:
+def _rows(jobs: list[Job], run: Run, workers: int) -> list[Row]:
     """The finished row of every job."""
     if not run.dry:
         for folder in {run.target, *((run.target / job.place).parent for job in jobs if job.place)}:
@@ -179,7 +201,7 @@ def read_series(
     return volumes
 
 
-def _convert(job: Job, run: Run) -> dict[str, Any]:
+def _convert(job: Job, run: Run) -> Row:
     """The finished row of a job: converted (or kept), skipped or failed."""
     path = run.target / f"{job.place}.nii.gz"
     failed = "would fail" if run.dry else "failed"

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from medtrans.cli import app
 from medtrans.scans import convert_export
-from medtrans.scans.output.table import SHOWN, shown, table_of
+from medtrans.scans.output.table import SHOWN, shown
 
 FORESEEN = {"to convert": "converted", "would fail": "failed", "skipped": "skipped"}
 
@@ -90,8 +90,7 @@ def test_table_fits_the_terminal_and_loses_no_word(width):
         {"patient": "p", "study": "s", "series": "9-MR", "files": 5, "status": "would fail", "reason": reason},
         {"patient": "p", "study": "s", "series": "1-MR", "files": 12, "status": "to convert", "reason": ""},
     ]
-    table = table_of([dict.fromkeys(("shape", "spacing", "slices"), "") | row for row in rows])
-    lines = shown(table, width).splitlines()
+    lines = shown([dict.fromkeys(("shape", "spacing", "slices"), "") | row for row in rows], width).splitlines()
     assert max(map(len, lines)) <= width
     text = " ".join(" ".join(lines[1:]).split())
     assert all(word in text for word in reason.split())

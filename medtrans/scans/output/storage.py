@@ -12,21 +12,42 @@ LOWEST, HIGHEST = -32768, 32767
 
 
 @dataclass(frozen=True)
-class Stored:
-    """What stands in the file: value = ``array`` * ``slope`` + ``intercept``.
+class Storage:
+    """What stands in the file for values: stored = (value - ``intercept``) / ``slope``.
 
     Attributes:
-        array: int16, or float32 where integers cannot hold the values (slope 1, intercept 0); Fortran order.
+        dtype: int16, or float32 where integers cannot hold the values (slope 1, intercept 0 then).
         slope: as the header holds it, float32.
         intercept: likewise.
     """
 
-    array: np.ndarray
+    dtype: np.dtype
     slope: float = 1.0
     intercept: float = 0.0
 
+    def planes(self, array: np.ndarray) -> Iterator[np.ndarray]:
+        """What is stored of every plane (X, Y) of ``array``, in the order of the file: temporary arrays stay small."""
+        for plane in _planes(array):
+            yield self.stored(plane) if self.dtype == np.int16 else plane.astype(np.float32, copy=False)
 
-def stored(array: np.ndarray, scale: tuple[float, float] | None = None) -> Stored:
+    def stored(self, plane: np.ndarray) -> np.ndarray:
+        """``plane`` as int16."""
+        if (self.slope, self.intercept) == (1.0, 0.0):
+            return plane.astype(np.int16)
+        return np.rint((plane.astype(np.float64) - self.intercept) / self.slope).clip(LOWEST, HIGHEST).astype(np.int16)
+
+    def comes_back(self, plane: np.ndarray) -> bool:
+        """Whether reading what is stored of ``plane`` gives its values."""
+        stored = self.stored(plane)
+        if (self.slope, self.intercept) == (1.0, 0.0):
+            return np.array_equal(stored, plane)
+        back = stored * self.slope + self.intercept
+        if self.slope == 1.0:
+            return np.array_equal(back, plane)
+        return bool((np.abs(back - plane) <= ROUNDING * np.maximum(np.abs(plane), abs(self.intercept))).all())
+
+
+def storage_of(array: np.ndarray, scale: tuple[float, float] | None = None) -> Storage:
     """int16 if reading it back gives ``array``, else float32.
 
     Integers come back exactly, with slope 1 (and an intercept where they run past 32767); other values within twice
@@ -39,10 +60,11 @@ def stored(array: np.ndarray, scale: tuple[float, float] | None = None) -> Store
     low, high = float(array.min()), float(array.max())
     for slope, intercept in [(1.0, 0.0), *([scale] if scale else [])]:
         placed = _placed(low, high, float(np.float32(slope)), float(np.float32(intercept)))
-        integers = None if placed is None else _integers(array, *placed)
-        if placed is not None and integers is not None:
-            return Stored(integers, *placed)
-    return Stored(np.asfortranarray(array, np.float32))
+        if placed is not None:
+            storage = Storage(np.dtype(np.int16), *placed)
+            if all(map(storage.comes_back, _planes(array))):
+                return storage
+    return Storage(np.dtype(np.float32))
 
 
 def _placed(low: float, high: float, slope: float, intercept: float) -> tuple[float, float] | None:
@@ -58,26 +80,7 @@ def _placed(low: float, high: float, slope: float, intercept: float) -> tuple[fl
     return slope, float(np.float32(intercept + shift * slope))
 
 
-def _integers(array: np.ndarray, slope: float, intercept: float) -> np.ndarray | None:
-    """``array`` as int16 by this scale; None as soon as a plane would not come back."""
-    integers = np.empty(array.shape, np.int16, order="F")
-    for plane, target in _planes(array, integers):
-        if (slope, intercept) == (1.0, 0.0):
-            target[...] = plane
-            back: np.ndarray = target
-        else:
-            whole = np.rint((plane.astype(np.float64) - intercept) / slope).clip(LOWEST, HIGHEST)
-            target[...] = whole
-            back = whole * slope + intercept
-        if slope == 1.0:
-            if not np.array_equal(back, plane):
-                return None
-        elif (np.abs(back - plane) > ROUNDING * np.maximum(np.abs(plane), abs(intercept))).any():
-            return None
-    return integers
-
-
-def _planes(*arrays: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
-    """The same plane of every array, one after another: temporary arrays stay small."""
-    for place in np.ndindex(arrays[0].shape[2:]):
-        yield tuple(array[(slice(None), slice(None), *place)] for array in arrays)
+def _planes(array: np.ndarray) -> Iterator[np.ndarray]:
+    """The planes (X, Y) of ``array``, in the order of a NIfTI file."""
+    for place in np.ndindex(array.shape[:1:-1]):
+        yield array[(slice(None), slice(None), *reversed(place))]

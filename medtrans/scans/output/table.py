@@ -2,30 +2,45 @@
 
 from __future__ import annotations
 
+import csv
 import textwrap
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
 
+Row = dict[str, Any]  # what stands in COLUMNS, and nothing else
 COLUMNS = ("patient", "study", "series", "modality", "description", "files", "slices", "shape", "spacing", "unit",
            "frame", "status", "reason", "path")  # fmt: skip
 SHOWN = ("status", "series", "files", "slices", "shape", "spacing", "reason")
 NARROWEST = 24  # characters for the reason, however narrow the terminal
 
 
-def table_of(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
+def ordered(rows: Iterable[Row]) -> list[Row]:
     """Rows in the order of patient, study and series; files of nobody last."""
+    by = ("patient", "study", "series", "status", "reason")
+    return sorted(rows, key=lambda row: (row["patient"] == "", *(row[name] for name in by)))
+
+
+def write_table(rows: Iterable[Row], path: Path) -> None:
+    """The rows as CSV, by Python's own means: importing pandas takes as long as converting a small series."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def frame_of(rows: Sequence[Row]) -> pd.DataFrame:
+    """The rows as a pandas table."""
     import pandas as pd
 
-    table = pd.DataFrame(list(rows), columns=list(COLUMNS))
-    by = ["nobody", "patient", "study", "series", "status", "reason"]
-    table = table.assign(nobody=table["patient"] == "").sort_values(by, kind="stable")
-    return table.drop(columns="nobody").reset_index(drop=True)
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def filled(row: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
+def filled(row: Row, fields: dict[str, Any]) -> Row:
     """``row`` with what the ``fields`` of a volume's sidecar say."""
     from medtrans.scans.output.sidecar import full_description
 
@@ -39,18 +54,23 @@ def filled(row: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def summary(table: pd.DataFrame) -> str:
+def summary(rows: Sequence[Row]) -> str:
     """``46 files: 4 converted, 13 skipped, 2 failed``, or in a dry run what would be."""
-    count = table["status"].value_counts()
+    count = Counter(row["status"] for row in rows)
     words: tuple[str, ...] = ("converted", "skipped", "failed")
-    if {"to convert", "kept", "would fail"} & {*count.index}:
+    if {"to convert", "kept", "would fail"} & {*count}:
         words = ("to convert", "kept", "skipped", "would fail")
-    return f"{table['files'].sum()} files: " + ", ".join(f"{count.get(word, 0)} {word}" for word in words)
+    return f"{sum(row['files'] for row in rows)} files: " + ", ".join(f"{count[word]} {word}" for word in words)
 
 
-def shown(table: pd.DataFrame, width: int) -> str:
+def full_name(row: Row) -> str:
+    """``patient-001/study-01/301-CT``, as far as it is known."""
+    return "/".join(row[part] for part in ("patient", "study", "series") if row[part])
+
+
+def shown(rows: Iterable[Row], width: int) -> str:
     """The table for a terminal of ``width`` columns; long reasons run over several lines."""
-    cells = [list(map(str, row)) for row in _shown_rows(table)]
+    cells = [[str(full_name(row) if name == "series" else row[name]) for name in SHOWN] for row in rows]
     widths = [max(len(line[n]) for line in [list(SHOWN), *cells]) for n in range(len(SHOWN) - 1)]
     indent = sum(widths) + 2 * len(widths)
     lines = []
@@ -60,9 +80,3 @@ def shown(table: pd.DataFrame, width: int) -> str:
         reason = textwrap.wrap(line[-1], max(width - indent, NARROWEST)) or [""]
         lines += [(start if n == 0 else " " * indent) + text for n, text in enumerate(reason)]
     return "\n".join(line.rstrip() for line in lines)
-
-
-def _shown_rows(table: pd.DataFrame) -> Iterable[Sequence[Any]]:
-    for row in table.itertuples():
-        name = "/".join(str(part) for part in (row.patient, row.study, row.series) if part)
-        yield row.status, name, row.files, row.slices, row.shape, row.spacing, row.reason

@@ -15,10 +15,8 @@ from medtrans.files import file_hash, written_whole
 from medtrans.scans.export.frames import Frame
 from medtrans.scans.output.gradients import Gradients
 from medtrans.scans.output.sidecar import sidecar
-from medtrans.scans.output.storage import stored
+from medtrans.scans.output.storage import Storage, storage_of
 from medtrans.scans.space.geometry import SHEARED, largest_distance
-
-PIECE = 1 << 20  # bytes handed to the compressor at a time
 
 
 @dataclass
@@ -51,24 +49,25 @@ class Volume:
         return float(sizes[0]), float(sizes[1]), float(sizes[2])
 
 
-def nifti_image(volume: Volume) -> nib.Nifti1Image:
-    """The volume as NIfTI: int16 with a scale where that loses nothing, else float32; sform = qform, code 1, mm.
+def nifti_header(volume: Volume, storage: Storage) -> nib.Nifti1Header:
+    """The header of the volume as NIfTI: sform = qform, code 1, mm.
 
     A qform cannot hold a shear, so for a sheared volume it stays unset (code 0): software then uses the sform or
     refuses, instead of reading a straight stack that is none.
     """
-    values = stored(volume.array, volume.stored_scale)
-    array = values.array
-    image = nib.Nifti1Image(array, volume.affine)
-    image.header.set_slope_inter(values.slope, values.intercept)  # then nibabel writes the array as it is
-    image.set_sform(volume.affine, code=1)
-    image.set_qform(volume.affine, code=1)
-    if largest_distance(image.get_qform(), volume.affine, array.shape) > SHEARED:
-        image.set_qform(None, code=0)
-    image.header.set_xyzt_units("mm", "sec")
-    if array.ndim == 4:
-        image.header["pixdim"][4] = volume.metadata.get("time_step_s") or 0.0
-    return image
+    header = nib.Nifti1Header()
+    header.set_data_dtype(storage.dtype)
+    header.set_data_shape(volume.array.shape)
+    header.set_slope_inter(storage.slope, storage.intercept)
+    header.set_sform(volume.affine, code=1)
+    header.set_qform(volume.affine, code=1)
+    if largest_distance(header.get_qform(), volume.affine, volume.array.shape) > SHEARED:
+        header.set_qform(None, code=0)
+    header.set_xyzt_units("mm", "sec")
+    if volume.array.ndim == 4:
+        header["pixdim"][4] = volume.metadata.get("time_step_s") or 0.0
+    header["vox_offset"] = header.single_vox_offset
+    return header
 
 
 def write_volume(volume: Volume, path: Path) -> dict[str, Any]:
@@ -80,14 +79,13 @@ def write_volume(volume: Volume, path: Path) -> dict[str, Any]:
     Raises:
         InputError: the folder cannot be written.
     """
-    image = nifti_image(volume)
     with written_whole(path) as temporary:
         with temporary.open("wb") as file:
             if path.suffix == ".gz":  # equal bytes for equal volumes: no name, no time, independent of threads
                 with igzip_threaded.open(file, "wb", threads=2) as zipped:
-                    _write_nifti(image, zipped)
+                    _write_nifti(volume, zipped)
             else:
-                _write_nifti(image, file)
+                _write_nifti(volume, file)
         checksums = {suffix_of(path): file_hash(temporary)}
     for suffix, text in volume.gradients.files(volume.affine).items() if volume.gradients else ():
         with written_whole(file_beside(path, suffix)) as temporary:
@@ -99,13 +97,12 @@ def write_volume(volume: Volume, path: Path) -> dict[str, Any]:
     return fields
 
 
-def _write_nifti(image: nib.Nifti1Image, stream: IO[bytes]) -> None:
+def _write_nifti(volume: Volume, stream: IO[bytes]) -> None:
     """Header and voxels in one pass; nibabel's own writer wants to seek, which a compressed stream cannot."""
-    image.header["vox_offset"] = image.header.single_vox_offset
-    image.header.write_to(stream)
-    voxels = np.asarray(image.dataobj).ravel(order="F").view(np.uint8)
-    for start in range(0, len(voxels), PIECE):
-        stream.write(voxels[start : start + PIECE].tobytes())
+    storage = storage_of(volume.array, volume.stored_scale)
+    nifti_header(volume, storage).write_to(stream)
+    for plane in storage.planes(volume.array):
+        stream.write(plane.tobytes(order="F"))
 
 
 def suffix_of(path: Path) -> str:

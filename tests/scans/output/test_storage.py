@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from medtrans.scans.output.storage import stored
+from medtrans.scans.output.storage import storage_of
 from medtrans.scans.output.volume import Volume, write_volume
 
 SHAPES = st.sampled_from([(3, 4, 5), (2, 3, 4, 2), (1, 1, 1)])
@@ -79,9 +79,9 @@ def test_slices_scaled_one_by_one_are_float32(tmp_path):
 @pytest.mark.parametrize("scale", [(0.0, 1.0), (float("nan"), 0.0), (1e-40, 0.0), (1.0, float("inf"))])
 def test_a_scale_that_is_none_is_not_used(scale):
     array = np.array([[[0.5, 1.25]]], np.float32)
-    values = stored(array, scale)
-    np.testing.assert_array_equal(values.array, array)
-    assert (values.slope, values.intercept) == (1.0, 0.0)
+    storage = storage_of(array, scale)
+    np.testing.assert_array_equal(list(storage.planes(array)), [array[..., 0], array[..., 1]])
+    assert (storage.dtype, storage.slope, storage.intercept) == (np.float32, 1.0, 0.0)
 
 
 def test_simpleitk_reads_the_same_values_through_the_scale(tmp_path):

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import secrets
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,6 +24,12 @@ UNWRITABLE = {
 }  # fmt: skip
 
 
+def unwritable(path: str | os.PathLike[str], error: OSError) -> InputError:
+    """What to tell of a file or folder that cannot be written, and what to do about it."""
+    remedy = REMEDIES.get(error.errno or 0, REMEDY)
+    return InputError(path, f"cannot be written ({error.strerror or error})", remedy)
+
+
 @contextmanager
 def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` with the same suffixes; rename it to ``path`` when the block succeeds.
@@ -36,32 +43,39 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     temporary = path.with_name(f".partial-{secrets.token_hex(4)}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if not os.access(path.parent, os.W_OK):
-            raise PermissionError(errno.EACCES, f"no permission to write {path.parent}")
+    except OSError as error:
+        raise unwritable(path, error) from error
+    try:
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        if error.errno not in UNWRITABLE:
-            raise
-        remedy = REMEDIES.get(error.errno, REMEDY)
-        raise InputError(path, f"cannot be written ({error.strerror or error})", remedy) from error
+        if error.errno not in UNWRITABLE and error.filename != str(temporary):
+            raise  # of another file
+        raise unwritable(path, error) from error
     finally:
         with suppress(OSError):  # nothing was written, and the error above says why
             temporary.unlink(missing_ok=True)
 
 
 def check_writable(folder: str | os.PathLike[str]) -> None:
-    """Say at the beginning of long work that its output cannot be written; makes nothing.
+    """Say at the beginning of long work that its output cannot be written; leaves nothing behind.
+
+    The folder, or the first one above it that is there, is tried: what permissions say is not the whole truth.
 
     Raises:
-        InputError: a file is in the place of ``folder`` or of one above it, or there is no permission.
+        InputError: a file is in the place of ``folder`` or of one above it, or no file can be made there.
     """
-    for place in (Path(folder).absolute(), *Path(folder).absolute().parents):
-        if place.exists() or place.is_symlink():
-            if place.is_dir() and os.access(place, os.W_OK):
-                return
-            problem = "no permission" if place.is_dir() else f"{place} is no folder"
-            raise InputError(folder, f"cannot be written ({problem})", REMEDY)
+    try:
+        place = next(place for place in (Path(folder).absolute(), *Path(folder).absolute().parents) if _is_there(place))
+        if not place.is_dir():
+            raise InputError(folder, f"cannot be written ({place} is no folder)", REMEDY)
+        tempfile.TemporaryFile(prefix=".medtrans-", dir=place).close()
+    except OSError as error:
+        raise unwritable(folder, error) from error
+
+
+def _is_there(path: Path) -> bool:
+    return path.is_symlink() or path.exists()
 
 
 def remove_abandoned(folder: str | os.PathLike[str]) -> None:

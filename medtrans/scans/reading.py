@@ -42,14 +42,16 @@ def read_part(part: Part, conversion: Conversion, series: Sequence[Frame] = ()) 
     placed = _arranged(part, conversion)
     stack, grid = placed.stack, placed.grid
     tags = stack.frames[0][0].tags
+    unit = unit_of(stack.all_frames, series, conversion.pet_unit)
     rescaler = Rescaler(AIR_HU if tags.get("Modality") == "CT" else 0.0, conversion.philips_scale)
+    rescaler.floor = AIR_HU if unit.name == "HU" and grid.interpolates else None
     shape, affine = ras_shape_and_affine(grid.shape, grid.affine)
     array = np.zeros(shape if len(stack.frames) == 1 else (*shape, len(stack.frames)), np.float32, order="F")
     _fill(array, stack, grid, rescaler)
     metadata = _metadata(part, stack)
     metadata |= rescaler.recorded(stack.all_frames)
     metadata["warnings"] = [*part.notes, *stack.warnings, *placed.warnings, *rescaler.warnings()]
-    scale = _to_unit(array, metadata, unit_of(stack.all_frames, series, conversion.pet_unit), rescaler.stored_scale)
+    scale = _to_unit(array, metadata, unit, rescaler.stored_scale)
     if rescaler.padded:
         metadata["padding"] = {"voxels": rescaler.padded, "replaced_by": rescaler.background}
     _warn_of_values(array, metadata)

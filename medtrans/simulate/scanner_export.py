@@ -40,6 +40,7 @@ SAGITTAL = ((1, -1), (2, -1), (0, 1))
 CORONAL = ((0, -1), (2, -1), (1, 1))
 DOSE, HALF_LIFE, UPTAKE = 370e6, 6586.2, 3600  # Bq, s, s
 PADDING = -2000  # stored value outside the CT's scan circle
+CT = {"PixelPaddingValue": PADDING, "RescaleType": "HU"}  # of every CT series of this scanner
 TILT = 12.0  # degrees
 
 
@@ -236,8 +237,7 @@ def _localizer(study: _Study, stack: _Stack, plane: int, middle: int) -> list[Fi
 def _petct_study(study: _Study, ct: _Stack, pet: _Stack) -> None:
     scout = _Stack(ct.pixels[len(ct.pixels) // 2 :][:1], ct.affine)
     study.export(study.images(scout, "CT", 1, "topogram", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]))
-    tags = {"PixelPaddingValue": PADDING, "RescaleType": "HU", "KVP": "120", "ConvolutionKernel": "H31f"}
-    study.export(study.images(ct, "CT", 2, "CT attenuation", **tags))
+    study.export(study.images(ct, "CT", 2, "CT attenuation", KVP="120", ConvolutionKernel="H31f", **CT))
     drug = Dataset()
     drug.RadiopharmaceuticalStartTime, drug.RadionuclideTotalDose = "090000", f"{DOSE:.0f}"
     drug.RadionuclideHalfLife, drug.Radiopharmaceutical = f"{HALF_LIFE}", "FDG"
@@ -258,16 +258,16 @@ def _sent_twice(mr: _Study, petct: _Study, ct: _Stack) -> None:
 
 
 def _missing(mr: _Study, petct: _Study, ct: _Stack) -> None:
-    images = petct.images(ct, "CT", 4, "CT bone", RescaleType="HU", ConvolutionKernel="H60s")
+    images = petct.images(ct, "CT", 4, "CT bone", ConvolutionKernel="H60s", **CT)
     middle = len(images) // 2
     petct.export([*images[:middle], *images[middle + 2 :]])
 
 
 def _tilted(mr: _Study, petct: _Study, ct: _Stack) -> None:
-    tags = {"RescaleType": "HU", "GantryDetectorTilt": f"{TILT:g}", "ConvolutionKernel": "H31f"}
+    tags = {"GantryDetectorTilt": f"{TILT:g}", "ConvolutionKernel": "H31f"} | CT
     petct.export(petct.images(ct.tilted(TILT, -1000.0), "CT", 5, "CT tilted", **tags))
 
 
 def _cut_short(mr: _Study, petct: _Study, ct: _Stack) -> None:
-    petct.export(petct.images(ct, "CT", 6, "CT repeat", RescaleType="HU", ConvolutionKernel="H31f"))
+    petct.export(petct.images(ct, "CT", 6, "CT repeat", ConvolutionKernel="H31f", **CT))
     petct.files[-1] = petct.files[-1][:-200]

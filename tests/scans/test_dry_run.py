@@ -96,11 +96,34 @@ def test_table_fits_the_terminal_and_loses_no_word(width):
     assert all(word in text for word in reason.split())
 
 
-def test_pixels_that_are_cut_short_are_foreseen_without_reading_them(make_series, tmp_path):
+@pytest.mark.parametrize("lost", [1, 10, 50])
+def test_pixels_that_are_cut_short_are_foreseen_without_reading_them(lost, make_series, tmp_path):
     series = make_series().write_all()
     path = series.folder / "slice3"
-    path.write_bytes(path.read_bytes()[:-10])
-    table = convert_export(series.folder, tmp_path / "out", dry_run=True)
-    assert list(table.status) == ["would fail"]
-    assert "86 of 96 bytes" in table.reason[0]
-    assert list(convert_export(series.folder, tmp_path / "out").status) == ["failed"]
+    path.write_bytes(path.read_bytes()[:-lost])
+    assert_told_both_times(series.folder, tmp_path, f"pixel data are cut short ({96 - lost} of 96 bytes)")
+
+
+def test_fewer_pixels_than_rows_and_columns_ask_for_are_foreseen(make_series, tmp_path):
+    series = make_series().write_all()
+    dataset = series.dataset(3)
+    dataset.PixelData = dataset.PixelData[:-20]
+    dataset.save_as(series.folder / "slice3", enforce_file_format=True)
+    assert_told_both_times(series.folder, tmp_path, "pixel data are cut short (76 of 96 bytes)")
+
+
+def test_a_lost_byte_behind_the_last_pixel_loses_nothing(make_series, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 255, (4, 5, 5)).astype(np.uint8)
+    series = make_series(pixels, BitsAllocated=8, BitsStored=8, HighBit=7).write_all()
+    path = series.folder / "slice3"
+    path.write_bytes(path.read_bytes()[:-1])  # an even number of bytes has to be written
+    assert list(convert_export(series.folder, tmp_path / "out", dry_run=True).status) == ["to convert"]
+    assert list(convert_export(series.folder, tmp_path / "out").status) == ["converted"]
+
+
+def assert_told_both_times(folder, tmp_path, what):
+    for dry, status in ((True, "would fail"), (False, "failed")):
+        table = convert_export(folder, tmp_path / "out", dry_run=dry)
+        assert list(table.status) == [status]
+        assert what in table.reason[0]
+        assert len(table.reason[0]) < 120

@@ -202,7 +202,7 @@ def test_messy_export_gives_its_four_volumes_and_accounts_for_every_file(tmp_pat
     assert any(reason.startswith("too few slices: two") and files == 2 for reason, files in reasons.items())
     failed = table[table.status == "failed"]
     assert len(failed) == 4  # the truncated image, one whose data set starts in the wrong place, two directories
-    assert failed.reason.str.contains("pixel data cannot be read").sum() == 1
+    assert failed.reason.str.contains("pixel data are cut short").sum() == 1
     sagittal = next(row for row, image in volumes if image.shape == (4, 256, 256))
     assert sagittal.files == 5  # with the copy
     assert json.loads((tmp_path / sagittal.path.replace(".nii.gz", ".json")).read_text())["copies_dropped"] == 1

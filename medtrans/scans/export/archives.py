@@ -24,6 +24,8 @@ from typing import IO, Any
 
 from filelock import FileLock, Timeout
 
+from medtrans.files import unwritable
+
 logger = logging.getLogger(__name__)
 UNPACKED = ".medtrans-unpacked-"  # how temporary folders begin
 STREAMS: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
@@ -118,11 +120,17 @@ def temporary_folder(near: Path | None = None) -> Iterator[Path]:
 
     Args:
         near: folder to make it in unless TMPDIR is set, made when it is not there; default the system's.
+
+    Raises:
+        InputError: it cannot be made.
     """
     base = Path(tempfile.gettempdir()) if near is None or os.environ.get("TMPDIR") else near
-    base.mkdir(parents=True, exist_ok=True)
-    remove_abandoned_folders(base)
-    handle, name = tempfile.mkstemp(".lock", UNPACKED, base)
+    try:
+        base.mkdir(parents=True, exist_ok=True)
+        remove_abandoned_folders(base)
+        handle, name = tempfile.mkstemp(".lock", UNPACKED, base)
+    except OSError as error:
+        raise unwritable(base, error) from error
     os.close(handle)
     folder = Path(name.removesuffix(".lock"))
     with FileLock(name):  # the system lets go of it when the process dies

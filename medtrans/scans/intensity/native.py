@@ -43,19 +43,25 @@ def native_pixels(file: ScanFile) -> np.ndarray | None:
     What is no exact fit (missing or surplus bytes, anything after the pixels, one or twelve bits a value, colour, an
     incomplete description) is left to pydicom, which reads or refuses it.
     """
-    tags = file.tags
-    bits = int(tags.get("BitsAllocated", 0))
-    if file.pixels is None or bits not in (8, 16, 32) or not _described(tags, bits):
+    needed = plain_bytes(file.tags)
+    if file.pixels is None or not needed:
         return None
     start, length = file.pixels
-    shape = int(tags.get("NumberOfFrames", 1)), int(tags["Rows"]), int(tags["Columns"])
-    count = shape[0] * shape[1] * shape[2]
-    needed = count * bits // 8
-    if not count or length - needed not in (0, needed % 2) or file.path.stat().st_size != start + length:
+    if length - needed not in (0, needed % 2) or file.path.stat().st_size != start + length:
         return None
-    kind = "i" if tags["PixelRepresentation"] == 1 else "u"
-    pixels = np.fromfile(file.path, np.dtype(f"<{kind}{bits // 8}"), count, offset=start)
-    return pixels.reshape(shape) if pixels.size == count else None
+    tags = file.tags
+    kind, size = "i" if tags["PixelRepresentation"] == 1 else "u", int(tags["BitsAllocated"]) // 8
+    pixels = np.fromfile(file.path, np.dtype(f"<{kind}{size}"), needed // size, offset=start)
+    shape = int(tags.get("NumberOfFrames", 1)), int(tags["Rows"]), int(tags["Columns"])
+    return pixels.reshape(shape) if pixels.size * size == needed else None
+
+
+def plain_bytes(tags: dict[str, Any]) -> int | None:
+    """How many bytes all pixels of a file take, uncompressed; None unless they are grey, of 8, 16 or 32 bits."""
+    bits = int(tags.get("BitsAllocated", 0))
+    if bits not in (8, 16, 32) or not _described(tags, bits):
+        return None
+    return int(tags.get("NumberOfFrames", 1)) * int(tags["Rows"]) * int(tags["Columns"]) * bits // 8
 
 
 def _described(tags: dict[str, Any], bits: int) -> bool:

@@ -26,7 +26,7 @@ from medtrans.scans.export.frames import Frame
 from medtrans.scans.export.headers import ScanFile
 from medtrans.scans.intensity.bits import meaningful
 from medtrans.scans.intensity.decoding import decode_apart, frames_of
-from medtrans.scans.intensity.native import native_pixels
+from medtrans.scans.intensity.native import native_pixels, plain_bytes
 
 ALWAYS_LOSSY = {JPEGBaseline8Bit, JPEGExtended12Bit}
 MAYBE_LOSSY = {JPEGLSNearLossless, JPEG2000, HTJ2K}
@@ -70,6 +70,7 @@ def _by_pydicom(file: ScanFile) -> np.ndarray:
         if not get_decoder(syntax).is_available:
             raise RuntimeError("no decoder is installed")
         return decode_apart(file.path)
+    refuse_cut_short(file)
     dataset = pydicom.dcmread(file.path, specific_tags=list(PIXEL_TAGS), force=True)
     if not syntax:  # no file meta: pydicom found out which of the two it is
         implicit = dataset.original_encoding[0]
@@ -121,7 +122,7 @@ def lossy(tags: dict[str, Any]) -> list[str]:
 
 
 def refuse_cut_short(file: ScanFile) -> None:
-    """Refuse a file that ends before its uncompressed pixel data do, without reading them.
+    """Refuse a file that holds fewer bytes of uncompressed pixels than its header describes, without reading them.
 
     Raises:
         InputError: it does.
@@ -129,10 +130,11 @@ def refuse_cut_short(file: ScanFile) -> None:
     if file.pixels is None:
         return
     start, length = file.pixels
-    there = file.path.stat().st_size - start
-    if there < length:
+    needed = plain_bytes(file.tags) or length
+    there = min(length, file.path.stat().st_size - start)
+    if there < needed:
         raise InputError(
-            image_name(file), f"pixel data are cut short ({there} of {length} bytes)", "Export this image again"
+            image_name(file), f"pixel data are cut short ({there} of {needed} bytes)", "Export this image again"
         )
 
 

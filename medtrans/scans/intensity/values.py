@@ -35,6 +35,9 @@ class Rescaler:
         padded: voxels replaced so far.
         scales: the slopes and intercepts used so far.
         doubted: HU of a declared padding value that is tissue as well, and was left alone.
+        floor: what lower values are raised to, None for leaving them: padding that no header declares must not be
+            mixed with what was measured.
+        lowest: the lowest value so far, before it was raised.
     """
 
     background: float
@@ -42,6 +45,8 @@ class Rescaler:
     padded: int = 0
     scales: set[tuple[float, float]] = field(default_factory=set)
     doubted: set[float] = field(default_factory=set)
+    floor: float | None = None
+    lowest: float = np.inf
 
     def __call__(self, frame: Frame, stored: np.ndarray) -> np.ndarray:
         """Physical values, float32, shape of ``stored``; at most 2e-7 off, relative, what float64 gives.
@@ -59,6 +64,9 @@ class Rescaler:
             physical[mask] = self.background
         if stored.dtype.kind not in "iu" and not np.isfinite(physical).all():
             raise InputError(image_name(frame.file), "has values that are not finite", "Export this image again")
+        if self.floor is not None:
+            self.lowest = min(self.lowest, float(physical.min()))
+            np.maximum(physical, self.floor, out=physical)
         return physical
 
     def _padding(self, frame: Frame, dtype: np.dtype, slope: float, intercept: float) -> tuple[float, float] | None:
@@ -72,9 +80,14 @@ class Rescaler:
 
     def warnings(self) -> list[str]:
         """What the user should know about the values that were made."""
-        return [
-            f"PixelPaddingValue stands for {hu:g} HU, which is tissue too: left as it is" for hu in sorted(self.doubted)
-        ]
+        told = [f"PixelPaddingValue stands for {hu:g} HU, which is tissue too: left as it is"
+                for hu in sorted(self.doubted)]  # fmt: skip
+        if self.floor is not None and self.lowest < self.floor:
+            told.append(
+                f"values down to {self.lowest:g} HU (padding the header does not declare?) "
+                f"raised to {self.floor:g} before interpolating"
+            )
+        return told
 
     def scale(self, frame: Frame) -> tuple[float, float]:
         """Slope and intercept for one frame."""

@@ -93,6 +93,20 @@ def test_undeclared_padding_is_warned_of(make_series):
     assert "-3024 HU" in volume.metadata["warnings"][0]
 
 
+def test_undeclared_padding_is_air_where_planes_are_interpolated(make_series, reference_image):
+    pixels = np.random.default_rng(1).integers(0, 3000, (6, 5, 7)).astype(np.int16)
+    pixels[:, 0] = -2000
+    pixels[2, 0] = 24  # air beside padding: halfway between the two, there would be nothing but a wrong value
+    series = make_series(pixels, Modality="CT", RescaleIntercept="-1024", RescaleSlope="1", RescaleType="HU")
+    for k in (0, 1, 2, 4, 5):
+        series.write(k)
+    volume = only(series, Conversion(gaps="resample"))
+    truth = np.maximum(pixels.astype(float) - 1024, -1024)
+    truth[3] = (truth[2] + truth[4]) / 2
+    np.testing.assert_array_equal(volume.array, reference_image(series, truth).get_fdata())
+    assert "values down to -3024 HU (padding the header does not declare?) raised to -1024" in str(volume.metadata)
+
+
 def test_ct_without_intercept_does_not_claim_hounsfield_units(make_series):
     volume = only(make_series(Modality="CT").write_all())
     assert volume.metadata["unit"] == ""
@@ -115,7 +129,7 @@ def test_truncated_image_fails_its_series_and_no_other(make_series, tmp_path):
     table = convert_export(series.folder, tmp_path / "out")
     assert sorted(table.status) == ["converted", "failed"]
     [reason] = table[table.status == "failed"].reason
-    assert reason.startswith("image 4 of series 7: pixel data cannot be read")
+    assert reason.startswith("image 4 of series 7: pixel data are cut short (76 of 96 bytes)")
 
 
 def test_image_without_pixel_data_fails(make_series, tmp_path):

@@ -15,7 +15,9 @@ FORMS = ("log", "least_squares", "hinge", "wasserstein")
 
 
 class Adversarial(LossTerm):
-    """Conditional adversarial loss over a map of patch logits z = D(·, y); means over patches and batch.
+    """Adversarial loss over a map of patch logits z = D(·, y), or D(·) where the method's discriminator sees no source.
+
+    Means over patches and batch; the sum over scales of a discriminator that has several.
 
     - ``log`` (MedGAN eq. 3, Algorithm 1): generator −log σ(z_G); discriminator −log σ(z_x) − log(1 − σ(z_G)), with the
       sigmoid folded in so that neither saturates numerically.
@@ -45,7 +47,11 @@ class Adversarial(LossTerm):
         self.form, self.penalty = form, float(penalty)
         self.least_squares = PatchAdversarialLoss(criterion="least_squares", no_activation_leastsq=True)
 
-    def _taken_as(self, logits: Tensor, real: bool, for_discriminator: bool) -> Tensor:
+    def _taken_as(self, image: Observed, real: bool, for_discriminator: bool) -> Tensor:
+        """The loss of taking an image for real or synthetic, the sum over the discriminator's scales."""
+        return torch.stack([self._of_map(logits, real, for_discriminator) for logits in image.logits()]).sum()
+
+    def _of_map(self, logits: Tensor, real: bool, for_discriminator: bool) -> Tensor:
         if self.form == "least_squares":
             return self.least_squares(logits, real, for_discriminator)
         if self.form == "log":
@@ -57,12 +63,12 @@ class Adversarial(LossTerm):
 
     def forward(self, candidate: Observed, target: Observed) -> Tensor:
         """Small when the discriminator takes the candidate for real."""
-        return self._taken_as(candidate.judged()[-1], real=True, for_discriminator=False)
+        return self._taken_as(candidate, real=True, for_discriminator=False)
 
     def discriminator_loss(self, candidate: Observed, target: Observed) -> Tensor:
         """Small when the discriminator tells target and candidate apart."""
-        real = self._taken_as(target.judged()[-1], real=True, for_discriminator=True)
-        loss = real + self._taken_as(candidate.judged()[-1], real=False, for_discriminator=True)
+        real = self._taken_as(target, real=True, for_discriminator=True)
+        loss = real + self._taken_as(candidate, real=False, for_discriminator=True)
         if self.form == "wasserstein" and self.penalty and torch.is_grad_enabled():
             loss = loss + self.penalty * gradient_penalty(candidate, target)
         return loss
@@ -80,8 +86,8 @@ def gradient_penalty(candidate: Observed, target: Observed) -> Tensor:
     share = torch.rand(len(real), *[1] * (real.ndim - 1), device=real.device, dtype=real.dtype)
     between = (share * real + (1 - share) * synthetic).requires_grad_()
     with torch.autocast(between.device.type, enabled=False), torch.compiler.set_stance("force_eager"):
-        logits = Observed(between, candidate.source, None, candidate.discriminator).judged()[-1]
-        scores = logits.flatten(1).mean(1)
+        logits = candidate.with_image(between).logits()
+        scores = torch.stack([one_scale.flatten(1).mean(1) for one_scale in logits]).sum(0)
         (gradient,) = torch.autograd.grad(scores.sum(), between, create_graph=True)
     # ‖0‖ has no derivative: a discriminator that is flat at the start would give NaN
     norms = (gradient.flatten(1).square().sum(1) + 1e-12).sqrt()

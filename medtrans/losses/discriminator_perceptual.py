@@ -31,8 +31,8 @@ class DiscriminatorPerceptual(LossTerm):
 
     def forward(self, candidate: Observed, target: Observed) -> Tensor:
         """The weighted sum over layers; 0 for identical images."""
-        found = [candidate.image, *candidate.judged()[:-1]]
-        wanted = [target.image, *target.judged()[:-1]]
+        found = [candidate.image, *candidate.hidden()]
+        wanted = [target.image, *target.hidden()]
         if len(found) != len(self.layers):
             raise ValueError(f"layers has {len(self.layers)} weights for the image and {len(found) - 1} hidden layers")
         terms = [c * F.l1_loss(f, w.detach()) for c, f, w in zip(self.layers, found, wanted, strict=True) if c]

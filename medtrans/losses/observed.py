@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-Extractor = Callable[[Tensor], list[Tensor]]
+Features = list[Tensor]
+Extractor = Callable[[Tensor], Features]
+Discriminator = Callable[[Tensor], Features | list[Features]]
 
 
 def at_least_single(values: Tensor) -> Tensor:
@@ -24,11 +26,13 @@ class Observed:
 
     Args:
         image: ``(B, C, *spatial)`` in [-1, 1].
-        source: the image it was translated from, ``(B, C', *spatial)``; conditions the discriminator.
+        source: the image it was translated from, ``(B, C', *spatial)``.
         mask: ``(B, 1, *spatial)``, >0 inside the body; None where there is none.
-        discriminator: called with image and source concatenated along channels; returns hidden outputs, last logits.
+        discriminator: returns hidden outputs and last the logits, or a list of such lists, one for each scale.
         constant: look at it without gradients (a target).
-        cycled: the image translated back, to be compared with the source, where the method does so.
+        conditional: the discriminator sees image and source, concatenated along channels; else the image alone.
+        derived: name -> what the method makes of the image or its source on demand, such as ``"cycled"``, the image
+            translated back.
         label: ``(B, 1, *spatial)``, class numbers of a segmentation; None where there is none.
     """
 
@@ -37,26 +41,47 @@ class Observed:
         image: Tensor,
         source: Tensor | None = None,
         mask: Tensor | None = None,
-        discriminator: Extractor | None = None,
+        discriminator: Discriminator | None = None,
         constant: bool = False,
-        cycled: Observed | None = None,
+        conditional: bool = True,
+        derived: Mapping[str, Callable[[], Tensor]] | None = None,
         label: Tensor | None = None,
     ) -> None:
         self.image, self.source, self.mask = at_least_single(image), source, mask
-        self.discriminator, self.constant = discriminator, constant
-        self.cycled, self.label = cycled, label
-        self._found: dict[int, list[Tensor]] = {}
+        self.discriminator, self.constant, self.conditional = discriminator, constant, conditional
+        self.label = label
+        self._makers = dict(derived or {})
+        self._derived: dict[str, Observed] = {}
+        self._found: dict[int, list[Features]] = {}
         self._original: dict[tuple[int, ...], Observed] = {}
 
     def features(self, extractor: Extractor) -> list[Tensor]:
         """What ``extractor`` finds in the image."""
-        return self._once(extractor, lambda: self.image)
+        return self._once(extractor, lambda: self.image)[0]
 
-    def judged(self) -> list[Tensor]:
-        """The discriminator's hidden outputs, and last its logits, for the image given its source."""
-        if self.discriminator is None:
-            raise ValueError("a loss term needs a discriminator, but the method has none")
-        return self._once(self.discriminator, self._conditioned)
+    def hidden(self) -> list[Tensor]:
+        """The discriminator's hidden outputs, those of all scales one after the other."""
+        return [output for scale in self._judged() for output in scale[:-1]]
+
+    def logits(self) -> list[Tensor]:
+        """The discriminator's logits, one map a scale."""
+        return [scale[-1] for scale in self._judged()]
+
+    def with_image(self, image: Tensor) -> Observed:
+        """Another image before the same discriminator, with the same source."""
+        return Observed(image, self.source, self.mask, self.discriminator, conditional=self.conditional)
+
+    def derived(self, name: str) -> Observed:
+        """What the method makes of the image under ``name``, made when the first loss term asks.
+
+        Raises:
+            ValueError: the method makes nothing of that name.
+        """
+        if name not in self._derived:
+            if name not in self._makers:
+                raise ValueError(f"a loss term needs the {name} image, but the method does not make it")
+            self._derived[name] = Observed(self._makers[name](), mask=self.mask, label=self.label)
+        return self._derived[name]
 
     def original(self, channels: Sequence[int] = ()) -> Observed:
         """The source, or some channels of it, as an image to compare with; looked at without gradients.
@@ -74,11 +99,20 @@ class Observed:
             self._original[key] = Observed(image, mask=self.mask, constant=True, label=self.label)
         return self._original[key]
 
-    def _conditioned(self) -> Tensor:
-        return self.image if self.source is None else torch.cat([self.image, self.source], dim=1)
+    def _judged(self) -> list[Features]:
+        if self.discriminator is None:
+            raise ValueError("a loss term needs a discriminator, but the method has none")
+        return self._once(self.discriminator, self._conditioned)
 
-    def _once(self, extractor: Extractor, image: Callable[[], Tensor]) -> list[Tensor]:
+    def _conditioned(self) -> Tensor:
+        if self.source is None or not self.conditional:
+            return self.image
+        return torch.cat([self.image, self.source], dim=1)
+
+    def _once(self, extractor: Discriminator, image: Callable[[], Tensor]) -> list[Features]:
         if id(extractor) not in self._found:
             with torch.set_grad_enabled(torch.is_grad_enabled() and not self.constant):
-                self._found[id(extractor)] = [at_least_single(feature) for feature in extractor(image())]
+                found = extractor(image())
+            scales = found if isinstance(found[0], list) else [found]
+            self._found[id(extractor)] = [[at_least_single(output) for output in scale] for scale in scales]
         return self._found[id(extractor)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from datetime import datetime
 from itertools import pairwise
@@ -20,8 +21,9 @@ from medtrans.scans.intensity.values import AIR_HU, Rescaler
 from medtrans.scans.output.gradients import gradients_of
 from medtrans.scans.output.sidecar import described, full_description
 from medtrans.scans.output.volume import Volume
-from medtrans.scans.pet.moments import date_time
+from medtrans.scans.pet.moments import taken
 from medtrans.scans.series.parts import Part
+from medtrans.scans.series.separating import thicker
 from medtrans.scans.series.stacks import Stack, arrange
 from medtrans.scans.space.geometry import acquired_plane, check_thickness, in_stack_order, ras_shape_and_affine
 from medtrans.scans.space.placing import Placed, place
@@ -172,9 +174,7 @@ def _starts(stack: Stack) -> list[float] | None:
     """Seconds from the first time point to each, by their acquisition times; None where one is missing."""
     moments: list[datetime] = []
     for time in stack.frames:
-        tags = time[0].tags
-        day = tags.get("AcquisitionDate") or tags.get("SeriesDate") or "20000101"  # only differences count
-        moment = date_time(tags.get("AcquisitionDateTime")) or date_time(f"{day}{tags.get('AcquisitionTime', '')}")
+        moment = taken(time[0].tags)
         if moment is None:
             return None
         moments.append(moment)
@@ -222,9 +222,24 @@ def _warn_of_values(array: np.ndarray, metadata: dict[str, Any]) -> None:
 def _doubts(stack: Stack) -> list[str]:
     """What headers and files say that the user should know."""
     tags = stack.frames[0][0].tags
-    doubts = lossy(tags) + sorted({frame.file.doubt for frame in stack.all_frames} - {""})
+    doubts = lossy(tags) + sorted({frame.file.doubt for frame in stack.all_frames} - {""}) + _unlike(stack)
     if tags.get("PhotometricInterpretation") == "MONOCHROME1":
         doubts.append("MONOCHROME1: values as stored, shown dark for high by viewers")
     if not any(frame.tags.get("FrameOfReferenceUID") for frame in stack.all_frames):
         doubts.append("no FrameOfReferenceUID: alignment with other series is not stated by the header")
     return doubts
+
+
+def _unlike(stack: Stack) -> list[str]:
+    """A word where images of one volume were not made alike."""
+    said = []
+    for name in ("SliceThickness", "EchoTime", "KVP", "MonoenergeticEnergyEquivalent", "ConvolutionKernel"):
+        found = {frame.tags.get(name) for frame in stack.all_frames} - {None}
+        if len(found) > 1 and (name not in ("SliceThickness", "EchoTime") or thicker([*found])):
+            told = [f"{value:g}" if isinstance(value, float) else str(value) for value in sorted(found, key=_in_order)]
+            said.append(f"{name} differs between its images: {', '.join(told[:4])}{', …' if len(told) > 4 else ''}")
+    return said
+
+
+def _in_order(value: Any) -> tuple[float, str]:
+    return (value, "") if isinstance(value, (int, float)) else (math.inf, str(value))

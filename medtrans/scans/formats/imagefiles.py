@@ -55,9 +55,6 @@ def read_image(file: ScanFile, conversion: Conversion | None = None, label: str 
         InputError: it cannot be a volume; the message says why.
     """
     chosen = conversion or Conversion()
-    if file.format == "analyze" and chosen.analyze == "refuse":
-        analyze_image(file.path, chosen.analyze)
-    count = 1 + len(data_files(file.path, file.format))
     if file.format == "parrec":
         recorded = read_recorded(file.path, chosen.philips_scale, label, pixels)
         volume = _of_recorded(recorded, file.path)
@@ -65,7 +62,7 @@ def read_image(file: ScanFile, conversion: Conversion | None = None, label: str 
         volume = _read_analyze(file.path, chosen.analyze, pixels)
     else:
         volume = (read_nifti if file.format == "nifti" else read_itk)(file.path, pixels)
-    volume.metadata["files"] = count
+    volume.metadata["files"] = 1 + len(data_files(file.path, file.format))
     return volume
 
 

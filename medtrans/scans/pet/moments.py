@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 DATE_TIME = re.compile(r"(?P<minute>\d{12})(?:(?P<second>\d{2})(?:\.(?P<fraction>\d{1,6}))?)?(?:[+-]\d{4})?")
+ANY_DAY = "20000101"
 OFFSET = re.compile(r"(?P<sign>[+-])(?P<hours>\d{2})(?P<minutes>\d{2})$")
 
 
@@ -21,6 +22,18 @@ def date_time(text: Any) -> datetime | None:
         return None
     fraction = (match["fraction"] or "").ljust(6, "0")
     return moment + timedelta(seconds=min(int(match["second"] or 0), 59), microseconds=int(fraction))
+
+
+def time_of_day(text: Any) -> float | None:
+    """Seconds from midnight to a DICOM TM; None unless its minute is there."""
+    moment = date_time(f"{ANY_DAY}{text or ''}")
+    return None if moment is None else (moment - datetime.strptime(ANY_DAY, "%Y%m%d")).total_seconds()
+
+
+def taken(tags: dict[str, Any]) -> datetime | None:
+    """When an image was taken, on any day where no day is known: good for differences within a series only."""
+    day = tags.get("AcquisitionDate") or tags.get("SeriesDate") or ANY_DAY
+    return date_time(tags.get("AcquisitionDateTime")) or date_time(f"{day}{tags.get('AcquisitionTime', '')}")
 
 
 def on_scanner_clock(text: Any, tags: dict[str, Any]) -> tuple[datetime | None, bool]:

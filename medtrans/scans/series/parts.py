@@ -13,10 +13,13 @@ from medtrans.errors import InputError
 from medtrans.scans.export.frames import Frame
 from medtrans.scans.series.directions import by_direction
 from medtrans.scans.series.localizers import NotAVolume, mark_localizers
+from medtrans.scans.series.planes import SAME_PLANE, STACK, planes
 from medtrans.scans.series.references import by_frame_of_reference
-from medtrans.scans.series.separating import CONTRAST, interlaced, separate
+from medtrans.scans.series.separating import CONTRAST, separate
+from medtrans.scans.space.distances import is_even
 
 __all__ = ["NotAVolume", "Part", "split_series"]
+PARALLEL = 0.999  # cosine between the normals of volumes that might be halves of one
 LABELS = ("EchoTime", "ImageType", "ComplexImageComponent", "GEComponent", "StackID", "RescaleType", "Units",
           "MonoenergeticEnergyEquivalent", *CONTRAST)  # fmt: skip
 
@@ -59,6 +62,7 @@ def split_series(frames: Sequence[Frame]) -> list[Part]:
     split.sort(key=lambda pair: _first_instance(pair[0].frames))
     if len(split) > 1:
         _name(split)
+        _tell_halves([part for part, _ in split])
     return [part for part, _ in split]
 
 
@@ -77,14 +81,29 @@ def _separated(group: list[Frame], told: list[str]) -> list[tuple[Part, tuple[st
         scans = by_frame_of_reference(group)
     except InputError as refusal:
         return [(Part(group, refusal), ())]
-    parts = []
-    for own, note in scans:
-        pieces = separate(own)
-        notes = [*told, *([note] if note else [])]
-        if len(pieces) > 1 and interlaced([piece for piece, _ in pieces]):
-            notes.append("its slices lie among those of another volume of its series")
-        parts += [(Part(piece, notes=[*notes]), words) for piece, words in pieces]
-    return parts
+    return [
+        (Part(piece, notes=[*told, *([note] if note else [])]), words)
+        for own, note in scans
+        for piece, words in separate(own)
+    ]
+
+
+def _tell_halves(parts: Sequence[Part]) -> None:
+    """Note of every volume that it and another one of the series are one even stack: they might be halves of one."""
+    stacks = [(part, part.frames[0].normal, planes(part.frames)) for part in parts if part.verdict is None]
+    for number, (part, normal, stack) in enumerate(stacks):
+        others = (other for other in stacks[:number] + stacks[number + 1 :] if abs(normal @ other[1]) > PARALLEL)
+        if any(_one_stack(stack, other) for _, _, other in others):
+            part.notes.append("together with another volume of its series it is one even stack: halves of one?")
+
+
+def _one_stack(one: Sequence[Sequence[Frame]], other: Sequence[Sequence[Frame]]) -> bool:
+    """Whether planes, of which none is common, are at even distances together."""
+    if max(len(one), len(other)) < STACK:
+        return False
+    normal = one[0][0].normal
+    along = np.sort([float(normal @ np.array(plane[0].position)) for plane in (*one, *other)])
+    return bool(np.diff(along).min() > SAME_PLANE) and is_even(along)
 
 
 def _identity(frame: Frame) -> tuple[Any, ...]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from medtrans.errors import InputError
 from medtrans.scans.export.frames import Frame
+from medtrans.scans.pet.moments import time_of_day
 from medtrans.scans.space.distances import coordinate
 
 FEWEST = 2  # complete time points, below which a time series is not told from images sent by mistake
@@ -112,22 +113,15 @@ def in_time(gathered: Sequence[Sequence[Frame]]) -> tuple[str, list[list[Frame]]
     raise _indistinct(len(gathered[0]))
 
 
-def _clock(frame: Frame) -> float | None:
-    """AcquisitionTime in seconds of its day."""
-    text = str(frame.tags.get("AcquisitionTime", ""))
-    try:
-        return 3600 * int(text[:2]) + 60 * int(text[2:4]) + float(text[4:] or 0)
-    except ValueError:
-        return None
-
-
 def _doubtful(name: str, plane: Sequence[Frame]) -> bool:
     """Whether the order by a tag must not be believed.
 
     Clock times without a date when the scan may have gone over midnight; trigger times that only jitter about one phase
     of the heart while the beats go by (perfusion), which acquisition times show.
     """
-    clocks = [clock for clock in map(_clock, plane) if clock is not None]
+    clocks = [
+        clock for clock in (time_of_day(frame.tags.get("AcquisitionTime")) for frame in plane) if clock is not None
+    ]
     if len(clocks) < len(plane):
         return False
     span = max(clocks) - min(clocks)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from medtrans.scans.export.frames import Frame
-from medtrans.scans.pet.moments import date_time
+from medtrans.scans.pet.moments import taken
 from medtrans.scans.series.planes import SAME_PLANE, even, places, planes
 
 # What makes different images wherever a plane has several of them. On its own it may change from slice to slice.
@@ -22,6 +21,7 @@ CONTRAST = ("ContrastBolusAgent", "MonoenergeticEnergyEquivalent", "KVP", "Inver
             "ProtocolName")  # fmt: skip
 JITTER = 0.05  # ms between echo times, at most, that are one
 PHASES = 4  # scans of the same place that are volumes of their own; more are a course in time
+THICKER = 1.25  # times the thickness that is another one, and no rounding of a header
 PAUSE = 5.0  # times the usual time between two images that separates two phases
 Values = list[Any]
 Piece = tuple[list[Frame], tuple[str, ...]]
@@ -88,26 +88,33 @@ def _close_together(values: Sequence[float]) -> Values:
 
 
 def _fields_of_view(frames: Sequence[Frame], gathered: Sequence[Sequence[Frame]]) -> Values:
-    """Number of the place within their plane, for images of one plane that lie side by side."""
+    """Number of the place within their plane, for images of one plane that lie side by side.
+
+    Images that share more than half of their width and height were moved, and are not told apart by it.
+    """
     if max(map(len, gathered)) == 1:
         return [1] * len(frames)
     assert frames[0].orientation is not None
     axes = np.array(frames[0].orientation).reshape(2, 3)
     at = np.array([axes @ np.array(frame.position) for frame in frames])
+    assert frames[0].spacing is not None
+    size = np.array(frames[0].spacing)[::-1] * np.array(frames[0].shape)[::-1]
     values = np.zeros(len(frames), int)
     for number in range(1, PHASES + 1):
         rest = np.flatnonzero(values == 0)
         if not rest.size:
             return [int(value) for value in values]
-        near = np.abs(at - at[rest[0]]).max(axis=1) < 0.1
-        values[near & (values == 0)] = number
+        off = np.abs(at - at[rest[0]])
+        values[(off.max(axis=1) < 0.1) & (values == 0)] = number
+        if ((off < 0.5 * size).all(axis=1) & (values == 0)).any():
+            return [1] * len(frames)  # moved within one field of view
     return [int(value) for value in values] if values.all() else [1] * len(frames)
 
 
 def _phases(frames: Sequence[Frame], gathered: Sequence[Sequence[Frame]]) -> Values:
     """Number of the scan, where long pauses part a CT series into as many scans as a plane has images."""
     repeats = max(map(len, gathered))
-    times = [_moment(frame) for frame in frames]
+    times = [taken(frame.tags) for frame in frames]
     if not 2 <= repeats <= PHASES or frames[0].tags.get("Modality") != "CT" or None in times:
         return [1] * len(frames)
     seconds = np.array([time.timestamp() for time in times if time is not None])
@@ -118,12 +125,6 @@ def _phases(frames: Sequence[Frame], gathered: Sequence[Sequence[Frame]]) -> Val
     if steps[cuts].min() <= max(PAUSE * usual, 1.0) and len(np.unique(ordered)) > repeats:
         return [1] * len(frames)
     return [int(number) + 1 for number in np.searchsorted(ordered[cuts], seconds, side="left")]
-
-
-def _moment(frame: Frame) -> datetime | None:
-    tags = frame.tags
-    day = tags.get("AcquisitionDate") or tags.get("SeriesDate") or "20000101"
-    return date_time(tags.get("AcquisitionDateTime")) or date_time(f"{day}{tags.get('AcquisitionTime', '')}")
 
 
 def _tells_volumes_apart(
@@ -147,6 +148,8 @@ def _tells_volumes_apart(
     if not all(even(stack) for stack in stacks):
         return False
     if not even(gathered):
+        return True
+    if name == "SliceThickness" and thicker(list(groups)):
         return True
     numbered = name in ("AcquisitionNumber", "phase") and _counted_through(gathered)
     return not numbered and _interleaved(frames[0], gathered, stacks)
@@ -181,6 +184,12 @@ def _interleaved(
     return all(abs(step - stated) < 0.1 * stated for step in own) and together < 0.75 * stated
 
 
+def thicker(stated: Sequence[Any]) -> bool:
+    """Whether some slices are clearly thicker (echoes later, ...) than others; what is no number does not count."""
+    known = [float(value) for value in stated if isinstance(value, (int, float)) and value > 0]
+    return bool(known) and max(known) > THICKER * min(known)
+
+
 def _counted_through(gathered: Sequence[Sequence[Frame]]) -> bool:
     """Whether images are numbered, or timed, plane by plane through all stacks: overlapping slices of one scan."""
     for name in ("InstanceNumber", "AcquisitionTime"):
@@ -188,9 +197,3 @@ def _counted_through(gathered: Sequence[Sequence[Frame]]) -> bool:
         if None not in values and any(all(a < b for a, b in pairwise(way)) for way in (values, values[::-1])):
             return True
     return False
-
-
-def interlaced(pieces: Sequence[Sequence[Frame]]) -> bool:
-    """Whether volumes without a common plane are one even stack together, so that they might be halves of one."""
-    together = planes([frame for piece in pieces for frame in piece])
-    return len(together) == sum(len(planes(piece)) for piece in pieces) and even(together)

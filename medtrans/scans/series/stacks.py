@@ -86,7 +86,7 @@ def _by_time_point(frames: Sequence[Frame]) -> list[list[Frame]] | None:
         InputError: time points, each complete, lie further apart than that.
     """
     gathered = planes(frames)
-    if even(gathered):
+    if even(gathered) and max(map(_spread, gathered)) <= SAME_PLACE:
         return None
     for name, value, names_time in ORDERS:
         times: dict[Any, list[Frame]] = {}

@@ -68,6 +68,7 @@ def test_echo_time_that_drifts_during_a_dynamic_scan_splits_nothing(write):
         lambda k: {"InversionTime": 100.0 + 30 * k},
         lambda k: {"TriggerTime": 20.0 * k},
         lambda k: {"SliceThickness": 2.0 + 0.01 * (k % 2)},
+        lambda k: {"SliceThickness": None if k % 2 else 2.0},
         lambda k: {"ContrastBolusAgent": None if k else "Gd"},
         lambda k: {"AcquisitionTime": f"12{10 + 7 * k}00"},
         lambda k: {"RepetitionTime": 500.0 + k},
@@ -158,6 +159,7 @@ def test_two_ct_scans_between_one_anothers_slices_are_not_interleaved(write, tru
     np.testing.assert_array_equal(other.array, truth(second, -1024))
 
 
+HALVES = "together with another volume of its series it is one even stack: halves of one?"
 OVERLAPPING = {"step": 1.25, "SliceThickness": 2.5, "Manufacturer": "SIEMENS", **CT}
 
 
@@ -186,7 +188,7 @@ def test_acquisitions_among_one_another_that_are_numbered_apart_are_two_volumes_
     volumes = read_series(series.folder)
     assert [volume.array.shape[2] for volume in volumes] == [6, 6]
     for volume in volumes:
-        assert "lie among those of another volume of its series" in volume.metadata["warnings"][0]
+        assert HALVES in volume.metadata["warnings"]
 
 
 def test_slices_acquired_in_two_interleaved_passes_are_one_volume(write, truth):
@@ -251,6 +253,60 @@ def test_two_fields_of_view_side_by_side_are_two_volumes(write, truth):
     np.testing.assert_array_equal(one.array, truth(left))
     np.testing.assert_array_equal(other.array, truth(right))
     assert one.metadata["description"] != other.metadata["description"]
+
+
+@pytest.mark.parametrize("by", [0.3, 20.0])
+def test_images_moved_within_their_field_of_view_are_refused_not_split(write, by):
+    first = write("a", shape=(5, 8, 64), TriggerTime=1)
+    write("b", shape=(5, 8, 64), origin=(by, 0, 0), TriggerTime=2)
+    with pytest.raises(InputError, match=f"images of one plane lie {by:.2f} mm apart sideways"):
+        read_series(first.folder)
+
+
+def test_thicker_slices_that_continue_a_stack_are_told(write, truth):
+    series = write("s", shape=(9, 6, 6), step=2.5, **CT, per_slice=lambda k: {"SliceThickness": 2.5 if k < 6 else 5})
+    [volume] = read_series(series.folder)
+    np.testing.assert_array_equal(volume.array, truth(series, -1024))
+    assert "SliceThickness differs between its images: 2.5, 5" in volume.metadata["warnings"]
+
+
+def test_thicker_slices_between_thin_ones_are_another_volume_and_told(write):
+    series = write("s", shape=(12, 6, 6), step=1.25, **CT, per_slice=lambda k: {"SliceThickness": 5 if k % 2 else 1.25})
+    volumes = by_label(series.folder)
+    assert list(volumes) == ["[SliceThickness 1.25]", "[SliceThickness 5.0]"]
+    for volume in read_series(series.folder):
+        assert HALVES in volume.metadata["warnings"]
+
+
+@pytest.mark.parametrize(
+    ("tag", "one", "other"),
+    [
+        ("KVP", 80, 140),
+        ("ConvolutionKernel", "B30f", "B70f"),
+        ("MonoenergeticEnergyEquivalent", 40.0, 70.0),
+        ("EchoTime", 4.6, 9.2),
+    ],
+)
+def test_slices_of_one_stack_that_were_not_made_alike_are_told(write, tag, one, other):
+    series = write("s", **CT, per_slice=lambda k: {tag: other if k % 2 else one})
+    [volume] = read_series(series.folder)
+    assert f"{tag} differs between its images: {one}, {other}".replace(".0", "") in volume.metadata["warnings"]
+
+
+@pytest.mark.parametrize("stray", [7, 0, 3])
+@pytest.mark.parametrize(
+    "tags",
+    [{"ImageType": ["ORIGINAL", "PRIMARY", "P"]}, {"RescaleType": "Z_EFF"}, {"PixelSpacing": [1.2, 1.2]}],
+    ids=["phase", "unit", "pixel spacing"],
+)
+def test_a_slice_of_another_kind_in_the_stack_is_told_or_leaves_a_gap(write, tmp_path, stray, tags):
+    series = write("s", shape=(8, 16, 12), per_slice=lambda k: tags if k == stray else {}, **CT)
+    table = convert_export(series.folder, tmp_path / "out")
+    if stray in (0, 7):
+        assert sorted(table.slices) == [1, 7]
+        assert all(HALVES in reason for reason in table.reason)
+    else:
+        assert "not evenly spaced" in table.reason[table.status == "failed"].item()
 
 
 def test_re_sent_copies_of_some_slices_stay_one_volume(write, truth):

@@ -188,7 +188,9 @@ def test_time_points_of_almost_one_place_are_one_volume(make_series, reference_i
 
 
 @pytest.mark.parametrize("gaps", ["refuse", "resample", "largest-run"])
-@pytest.mark.parametrize(("by", "apart"), [((0, 0, 0.3), "0.60"), ((0, 0.5, -1.3), "2.79")])
+@pytest.mark.parametrize(
+    ("by", "apart"), [((0, 0, 0.3), "0.60"), ((0, 0.5, -1.3), "2.79"), ((0.3, 0, 0), "0.60"), ((1.2, 0.5, 0), "2.60")]
+)
 def test_time_points_that_moved_are_never_mixed(make_series, gaps, by, apart):
     for tag in ("TemporalPositionIdentifier", "AcquisitionNumber"):
         volumes = wandering(make_series, by, tag)

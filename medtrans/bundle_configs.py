@@ -79,8 +79,12 @@ def bundle_files(bundle: Path) -> dict[str, str]:
     """
     common, method = bundle.parent / COMMON, _read(bundle / METHOD)
     shared = {path.name: _read(path) for path in sorted(common.glob("*.json"))}
-    configs = {f"{name}.json": merged(shared.get(f"{name}.json", {}), part) for name, part in method.items() if part}
-    configs |= {name: part for name, part in shared.items() if name.removesuffix(".json") not in method}
+    left_out = {f"{name}.json" for name, part in method.items() if part is None}
+    configs = {name: config for name, config in shared.items() if name not in left_out}
+    for name, part in method.items():
+        if part is not None:
+            file = f"{name}.json"
+            configs[file] = merged(shared[file], part) if file in shared else part
     configs[INFERENCE] = _with_network(configs[INFERENCE], configs[TRAIN]["network_def"])
     texts = {}
     for name, config in configs.items():

@@ -22,6 +22,9 @@ ROOT = Path(__file__).parents[2]
 GIVEN = {
     "README.md": ["EXPORT"],
     "bundles/medgan/docs/README.md": ["DATASET", "SCANS"],
+    "bundles/fila_sgan/docs/README.md": ["DATASET"],
+    "bundles/id_cgan/docs/README.md": ["DATASET"],
+    "bundles/pan/docs/README.md": ["DATASET"],
     "bundles/pix2pix/docs/README.md": ["DATASET"],
     "data_prep/README.md": [
         "EXPORT", "IXI", "BRATS_2021", "BRATS_2023", "HCP", "SYNTHRAD_2023", "SYNTHRAD_2025", "KIRBY21", "MR_ART",

@@ -93,6 +93,34 @@ def test_discriminator_perceptual_is_equations_6_and_7(dims, discriminator):
     assert DiscriminatorPerceptual(layers=layers)(candidate, target).item() == pytest.approx(expected, abs=1e-5)
 
 
+@pytest.mark.parametrize("margin", [20.0, 100.0])  # met by some images and missed by others, and by none
+def test_the_margin_is_equation_6_of_pan(margin, dims, discriminator):
+    candidate, target = pair(dims, discriminator=discriminator)
+    target.image[0] = 0.9 * candidate.image[0] + 0.1 * target.image[0]  # one image closer than the other
+    found, wanted = judged(discriminator, candidate)[:-1], judged(discriminator, target)[:-1]
+    layers = (0, 2.0, 3.0)
+    each = [
+        sum(c * np.abs(f[b] - w[b]).mean() for c, f, w in zip(layers[1:], found, wanted, strict=True)) for b in (0, 1)
+    ]
+    assert 20 * min(each) < 20 < 20 * max(each) < 100
+    expected = np.mean([max(margin - 20 * discrepancy, 0) for discrepancy in each])
+    term = DiscriminatorPerceptual(20.0, layers, margin)
+    assert term.discriminator_loss(candidate, target).item() == pytest.approx(expected, abs=1e-4)
+    assert term(candidate, target).item() == pytest.approx(np.mean(each), abs=1e-5)
+
+
+def test_the_margin_drives_the_features_of_both_images_apart(dims, discriminator):
+    candidate, target = (Observed(x.image, x.source, None, discriminator) for x in pair(dims))
+    parameters = [p for name, p in discriminator.named_parameters() if "final" not in name]
+    loss = DiscriminatorPerceptual(20.0, (0, 1, 1), margin=100.0).discriminator_loss(candidate, target)
+    found, wanted = (discriminator(torch.cat([x.image, x.source], 1))[:-1] for x in (candidate, target))
+    by_hand = 100 - 20 * sum((f - w).abs().mean() for f, w in zip(found, wanted, strict=True))
+    for ours, expected in zip(
+        torch.autograd.grad(loss, parameters), torch.autograd.grad(by_hand, parameters), strict=True
+    ):
+        torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5)
+
+
 def gram(v):
     batch, depth = v.shape[:2]
     out = np.zeros((batch, depth, depth))

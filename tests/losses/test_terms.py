@@ -98,3 +98,11 @@ def test_features_come_back_in_float32_under_autocast():
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found = observed.features(lambda x: [network(x)])
     assert found[0].dtype == torch.float32
+
+
+def test_a_margin_makes_the_perceptual_loss_train_the_discriminator_too():
+    assert not LossTerms({"perceptual": DiscriminatorPerceptual()}).train_a_discriminator
+    assert LossTerms({"perceptual": DiscriminatorPerceptual(margin=1)}).train_a_discriminator
+    assert not LossTerms({"perceptual": DiscriminatorPerceptual(0, margin=1), "l1": L1()}).train_a_discriminator
+    with pytest.raises(ValueError, match="without a margin"):
+        DiscriminatorPerceptual().discriminator_loss(*(Observed(image) for image in images()))

@@ -1,0 +1,96 @@
+"""Every overlay of every bundle trains: ablations, other patches, other depths, the quick setting, three dimensions."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from monai.bundle import ConfigWorkflow
+
+from medtrans.bundle import check_keys
+
+BUNDLES = Path(__file__).parents[2] / "bundles"
+OVERLAYS = sorted(
+    path.relative_to(BUNDLES)
+    for path in BUNDLES.glob("*/configs/**/*.json")
+    if path.name not in ("train.json", "inference.json", "evaluate.json", "metadata.json", "multi_gpu_train.json")
+)
+# What the paper trains with in Table I, and in the study of the patch size and of the depth (figure 6).
+ABLATIONS = {
+    "cgan": {"adversarial", "discriminator", "discriminator_adversarial"},
+    "perceptual_only": {"perceptual", "discriminator", "discriminator_adversarial"},
+    "style_content_only": {"style", "content"},
+}
+
+
+@pytest.fixture(scope="module")
+def dataset(make_dataset, tmp_path_factory):
+    """Volumes that are large enough for the SSIM of three dimensions."""
+    return make_dataset(tmp_path_factory.mktemp("data") / "set", shape=(20, 18, 13))
+
+
+def small(overlay, small_settings):
+    """What makes the bundle with the overlay small, but for what the overlay is about."""
+    own = json.loads((BUNDLES / overlay).read_text())
+    chosen = small_settings(BUNDLES / overlay.parts[0], BUNDLES / overlay)
+    chosen |= {"image_size": [32] * (3 if overlay.stem == "three_d" else 2), "batch_size": 2, "val_every": 8}
+    chosen |= {"max_epochs": 1, "num_workers": 0, "generator_steps": 1, "train::trainer::epoch_length": 1}
+    if overlay.stem == "style_content_only":  # without these two nothing is left to train with
+        del chosen["losses::style::weight"], chosen["losses::content::weight"]
+        chosen["features::weights"] = "random"
+    kept = {"network_def::blocks", "generator_steps"}
+    return {key: value for key, value in chosen.items() if key not in kept or key not in own}
+
+
+def workflow(overlay, folder, **settings):
+    flow = ConfigWorkflow(
+        config_file=[str(BUNDLES / overlay.parts[0] / "configs/train.json"), str(BUNDLES / overlay)],
+        workflow_type="train",
+        logging_file=False,
+        ckpt_dir=str(folder / "models"),
+        output_dir=str(folder / "eval"),
+        **settings,
+    )
+    flow.initialize()
+    return flow
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS, ids=str)
+def test_every_overlay_trains(overlay, dataset, tmp_path, small_settings):
+    check_keys([str(BUNDLES / overlay.parts[0] / "configs/train.json"), str(BUNDLES / overlay)], {})
+    flow = workflow(overlay, tmp_path, dataset_dir=str(dataset), **small(overlay, small_settings))
+    flow.run()
+    with (tmp_path / "eval/losses.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert all(np.isfinite(float(value)) for value in row.values())
+    assert (tmp_path / "models/model.pt").is_file()
+    if overlay.stem in ABLATIONS:
+        assert set(row) - {"epoch", "iteration", "loss"} == ABLATIONS[overlay.stem]
+    if overlay.stem.startswith("depth_"):
+        assert len(flow.parser.get_parsed_content("network_def").blocks) == int(overlay.stem[-1])
+
+
+def test_without_adversarial_and_perceptual_loss_there_is_no_discriminator(dataset, tmp_path, small_settings):
+    overlay = Path("medgan/configs/ablations/style_content_only.json")
+    flow = workflow(overlay, tmp_path, dataset_dir=str(dataset), **small(overlay, small_settings))
+    method = flow.parser.get_parsed_content("method")
+    assert set(method.networks) == set(method.optimizers) == {"generator"}
+    assert "discriminator_def" not in flow.parser.ref_resolver.resolved_content
+
+
+@pytest.mark.parametrize(("name", "field"), [("patch_16", 16), ("patch_70", 70)])
+def test_a_logit_judges_a_patch_of_the_named_size(name, field):
+    flow = ConfigWorkflow(
+        config_file=[str(BUNDLES / "medgan/configs" / file) for file in ("train.json", f"ablations/{name}.json")],
+        workflow_type="train",
+        logging_file=False,
+        **{"discriminator_def::channels": 2, "discriminator_def::norm": None},  # a norm sees the whole image
+    )
+    discriminator = flow.parser.get_parsed_content("discriminator_def").eval()
+    image = torch.rand(1, 2, 160, 160, requires_grad=True)
+    logits = discriminator(image)[-1]
+    logits[0, 0, logits.shape[2] // 2, logits.shape[3] // 2].backward()
+    seen = image.grad.abs().sum((0, 1)).nonzero()
+    assert (seen.amax(0) - seen.amin(0) + 1).tolist() == [field, field]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from medtrans.errors import InputError, input_error_behind
@@ -91,7 +92,20 @@ def _distributed(
                 future.release()
     finally:
         if cluster is not None:
-            cluster.close()
+            with _unsaid("distributed.nanny"):  # results are in, or unwanted: a worker slow to end is killed, rightly
+                cluster.close()
+
+
+@contextmanager
+def _unsaid(name: str) -> Iterator[None]:
+    """Without the warnings of a logger."""
+    log = logging.getLogger(name)
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def _client(client_class: Any, cluster: Any, scheduler: str | None) -> Any:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from medtrans.files import written_whole
+from medtrans.html_pictures import data_uri
 from medtrans.metrics import ImageMetric
 from medtrans.reports.plots import distribution_plot
 from medtrans.reports.tables import LEVELS, REGIONS, by_image, headline_table, number
@@ -139,16 +138,6 @@ def _pictures(pictures: Mapping[str, Path], ranked: Sequence[str], folder: Path)
     for position, case in enumerate(name for name in ranked if name in pictures):
         path = pictures[case]
         inside = position < EMBEDDED
-        address = _data_uri(path) if inside else path.relative_to(folder).as_posix()
+        address = data_uri(path) if inside else path.relative_to(folder).as_posix()
         shown.append({"case": case, "address": address})
     return shown
-
-
-def _data_uri(path: Path) -> str:
-    """The picture as JPEG, a third of its size as PNG; the PNG itself stays beside the report."""
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    with Image.open(path) as picture:
-        picture.convert("RGB").save(buffer, "JPEG", quality=88, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

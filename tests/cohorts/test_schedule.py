@@ -1,3 +1,4 @@
+import logging
 import os
 import time
 
@@ -20,6 +21,12 @@ def die(number):
     if number == 1:
         os._exit(9)
     return number
+
+
+def wait(seconds):
+    """Work for a while."""
+    time.sleep(seconds)
+    return seconds
 
 
 def outcomes(**options):
@@ -62,6 +69,15 @@ def test_a_killed_worker_fails_its_job_and_the_rest_goes_on():
     assert (results[0], results[2]) == (0, 2)
     assert isinstance(results[1], Exception)
     assert "Killed" in reason(results[1])
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_says_nothing_of_the_workers_it_kills(caplog):
+    results = run_jobs(wait, [0, 600, 600], workers=2)
+    assert next(results) == (0, 0)
+    results.close()
+    assert not caplog.text
+    assert logging.getLogger("distributed.nanny").isEnabledFor(logging.WARNING)  # again
 
 
 def test_a_scheduler_that_does_not_answer_is_bad_input(monkeypatch):

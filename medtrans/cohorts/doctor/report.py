@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +9,7 @@ from medtrans.cohorts.doctor.check import Check
 from medtrans.cohorts.doctor.findings import SEVERITIES, Finding
 from medtrans.cohorts.doctor.listing import Listing
 from medtrans.files import written_whole
+from medtrans.html_pictures import data_uri
 
 SHOWN = 200  # findings a check in the page; all of them are in check.csv
 
@@ -53,7 +52,7 @@ def write_report(
         counts={severity: sum(f.severity == severity for f in findings) for severity in SEVERITIES},
         sections=sections,
         pictures=[
-            {"case": case, "address": _data_uri(png), "findings": [f for f in findings if f.case == case]}
+            {"case": case, "address": data_uri(png), "findings": [f for f in findings if f.case == case]}
             for case, png in pictures.items()
         ],
         excluded=excluded,
@@ -70,13 +69,3 @@ def _limits(check: Check) -> list[str]:
         unit = f" {threshold.unit}" if threshold.unit else ""
         told.append(f"{check.name}#{name}={check.limit[name]:g}{unit}: {threshold.meaning}")
     return told
-
-
-def _data_uri(path: Path) -> str:
-    """The picture as JPEG, a third of its size as PNG; the PNG itself stays beside the report."""
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    with Image.open(path) as picture:
-        picture.convert("RGB").save(buffer, "JPEG", quality=85, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -29,7 +29,7 @@ class Shape(LossTerm):
 
     Args:
         network: S, image -> list whose first tensor is the logits ``(B, classes, *spatial)``; for a bundle or a
-            TorchScript file :class:`medtrans.networks.TrainedNetwork`.
+            TorchScript file :class:`medtrans.networks.FrozenNetwork`.
         weight: factor in the generator's total.
         form: one of the above.
         against: ``"target"``, or ``"label"``: the batch's label map of class numbers.

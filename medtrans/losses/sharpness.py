@@ -44,7 +44,7 @@ class Sharpness(LossTerm):
     Args:
         weight: factor in the generator's total.
         masked: the mean over positions in the body.
-        detector: image -> list of one map ``(B, C', *spatial)``, such as :class:`medtrans.networks.TrainedNetwork`.
+        detector: image -> list of one map ``(B, C', *spatial)``, such as :class:`medtrans.networks.FrozenNetwork`.
     """
 
     def __init__(self, weight: float = 1.0, masked: bool = False, detector: nn.Module | None = None) -> None:

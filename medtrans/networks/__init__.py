@@ -3,13 +3,13 @@
 from medtrans.networks.bigan import BiGAN, BiGANDiscriminator
 from medtrans.networks.bigan_features import BiGANFeatures
 from medtrans.networks.casnet import CasNet
+from medtrans.networks.frozen_network import FrozenNetwork
 from medtrans.networks.medical_features import MedicalFeatures
 from medtrans.networks.multi_scale_discriminator import MultiScaleDiscriminator
 from medtrans.networks.patch_discriminator import PatchDiscriminator
 from medtrans.networks.resnet_generator import ResNetGenerator
 from medtrans.networks.self_attention import SelfAttention
 from medtrans.networks.spectral import spectrally_normalised
-from medtrans.networks.trained_network import TrainedNetwork
 from medtrans.networks.u_block import UBlock
 from medtrans.networks.unit import UNIT
 from medtrans.networks.vgg19 import VGG19Features
@@ -20,12 +20,12 @@ __all__ = [
     "BiGANDiscriminator",
     "BiGANFeatures",
     "CasNet",
+    "FrozenNetwork",
     "MedicalFeatures",
     "MultiScaleDiscriminator",
     "PatchDiscriminator",
     "ResNetGenerator",
     "SelfAttention",
-    "TrainedNetwork",
     "UBlock",
     "VGG19Features",
     "spectrally_normalised",

@@ -114,7 +114,7 @@ def test_a_bundle_named_in_a_config_pulls_the_output_to_its_segmentation(tmp_pat
     torch.save(network.state_dict(), tmp_path / "models/model.pt")
     config = {
         "_target_": "medtrans.losses.Shape", "weight": 2.0, "form": "dice_cross_entropy",
-        "network": {"_target_": "medtrans.networks.TrainedNetwork", "path": str(tmp_path), "scale": [0, 1]},
+        "network": {"_target_": "medtrans.networks.FrozenNetwork", "path": str(tmp_path), "scale": [0, 1]},
     }  # fmt: skip
     terms = LossTerms({"shape": ConfigParser({"shape": config}).get_parsed_content("shape")})
     candidate, target = pair((1, 1, 16, 16), torch.float32)

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from medtrans.losses import L1, Observed, Sharpness
 from medtrans.losses.sharpness import LocalSharpness
-from medtrans.networks import TrainedNetwork
+from medtrans.networks import FrozenNetwork
 
 
 def reference(image):
@@ -72,7 +72,7 @@ def test_a_trained_detector(tmp_path, pair):
     candidate, target = pair()
     with torch.no_grad():
         squares = (network(candidate.image) - network(target.image)).square()
-    term = Sharpness(detector=TrainedNetwork(tmp_path / "detector.ts")).double()
+    term = Sharpness(detector=FrozenNetwork(tmp_path / "detector.ts")).double()
     term.prepare()
     assert term(candidate, target).item() == pytest.approx(squares.mean().item(), rel=1e-9)
 

@@ -9,7 +9,7 @@ from monai.networks.nets import UNet
 from torch import nn
 
 from medtrans import InputError
-from medtrans.networks import TrainedNetwork
+from medtrans.networks import FrozenNetwork
 
 DEFINITION = {
     "_target_": "UNet", "spatial_dims": 2, "in_channels": 1, "out_channels": 3, "channels": [4, 8], "strides": [2]
@@ -39,28 +39,28 @@ def bundle(folder, config="inference.json", state=None):
 @pytest.mark.parametrize("config", ["inference.json", "train.json", "inference.yaml"])
 def test_a_bundles_network_gives_what_the_bundle_gives(config, tmp_path):
     image = torch.rand(2, 1, 16, 16) * 2 - 1
-    (found,) = TrainedNetwork(bundle(tmp_path / "seg", config))(image)
+    (found,) = FrozenNetwork(bundle(tmp_path / "seg", config))(image)
     torch.testing.assert_close(found, network()(image))
 
 
 def test_weights_in_a_checkpoint_under_model(tmp_path):
     image = torch.rand(1, 1, 16, 16)
     folder = bundle(tmp_path / "seg", state={"model": network().state_dict()})
-    torch.testing.assert_close(TrainedNetwork(folder)(image)[0], network()(image))
+    torch.testing.assert_close(FrozenNetwork(folder)(image)[0], network()(image))
 
 
 @pytest.mark.parametrize("dims", [2, 3])
 def test_a_torchscript_file_gives_what_it_gave_when_saved(dims, tmp_path):
     image = torch.rand(1, 1, *[16] * dims) * 2 - 1
     torch.jit.trace(network(dims), image).save(str(tmp_path / "seg.ts"))
-    torch.testing.assert_close(TrainedNetwork(tmp_path / "seg.ts")(image)[0], network(dims)(image))
+    torch.testing.assert_close(FrozenNetwork(tmp_path / "seg.ts")(image)[0], network(dims)(image))
 
 
 def test_a_bundle_that_holds_a_script_only(tmp_path):
     (tmp_path / "models").mkdir()
     image = torch.rand(1, 1, 16, 16)
     torch.jit.trace(network(), image).save(str(tmp_path / "models/model.ts"))
-    torch.testing.assert_close(TrainedNetwork(tmp_path)(image)[0], network()(image))
+    torch.testing.assert_close(FrozenNetwork(tmp_path)(image)[0], network()(image))
 
 
 class Input(nn.Module):
@@ -78,21 +78,21 @@ def echo(tmp_path):
 
 def test_the_input_is_scaled_to_what_the_network_knows(echo):
     image = torch.tensor([[[[-1.0, 0.0, 1.0]]]])
-    assert TrainedNetwork(echo, scale=(-1024, 2000))(image)[0].flatten().tolist() == [-1024, 488, 2000]
-    assert TrainedNetwork(echo)(image)[0].flatten().tolist() == [-1, 0, 1]
+    assert FrozenNetwork(echo, scale=(-1024, 2000))(image)[0].flatten().tolist() == [-1024, 488, 2000]
+    assert FrozenNetwork(echo)(image)[0].flatten().tolist() == [-1, 0, 1]
 
 
 def test_z_scores_are_numpys_channel_by_channel(echo):
     image = torch.rand(2, 3, 5, 6)
-    (found,) = TrainedNetwork(echo, z_score=True)(image)
+    (found,) = FrozenNetwork(echo, z_score=True)(image)
     values = image.numpy()
     expected = (values - values.mean((2, 3), keepdims=True)) / values.std((2, 3), keepdims=True)
     np.testing.assert_allclose(found.numpy(), expected, rtol=1e-4, atol=1e-5)
-    assert torch.isfinite(TrainedNetwork(echo, z_score=True)(torch.ones(1, 1, 4, 4))[0]).all()
+    assert torch.isfinite(FrozenNetwork(echo, z_score=True)(torch.ones(1, 1, 4, 4))[0]).all()
 
 
 def test_gradients_reach_the_image_but_not_the_weights(tmp_path):
-    trained = TrainedNetwork(bundle(tmp_path / "seg")).train()
+    trained = FrozenNetwork(bundle(tmp_path / "seg")).train()
     image = torch.rand(1, 1, 16, 16, requires_grad=True)
     trained(image)[0].sum().backward()
     assert image.grad.abs().sum() > 0
@@ -102,17 +102,17 @@ def test_gradients_reach_the_image_but_not_the_weights(tmp_path):
 
 def test_what_is_missing_or_broken_is_told(tmp_path):
     with pytest.raises(InputError, match="does not exist"):
-        TrainedNetwork(tmp_path / "nowhere").load()
+        FrozenNetwork(tmp_path / "nowhere").load()
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"has no configs/inference\.json"):
-        TrainedNetwork(tmp_path / "empty").load()
+        FrozenNetwork(tmp_path / "empty").load()
     folder = bundle(tmp_path / "untrained")
     (folder / "models/model.pt").unlink()
     with pytest.raises(InputError, match=r"has no models/model\.pt"):
-        TrainedNetwork(folder).load()
+        FrozenNetwork(folder).load()
     (tmp_path / "text.ts").write_text("no network")
     with pytest.raises(InputError, match="cannot be read as a network"):
-        TrainedNetwork(tmp_path / "text.ts").load()
+        FrozenNetwork(tmp_path / "text.ts").load()
     other = bundle(tmp_path / "other", state=nn.Conv2d(1, 1, 1).state_dict())
     with pytest.raises(InputError, match="cannot be read as a network"):
-        TrainedNetwork(other).load()
+        FrozenNetwork(other).load()

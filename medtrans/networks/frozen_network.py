@@ -15,7 +15,7 @@ from medtrans.errors import InputError
 CONFIGS = ("inference.json", "inference.yaml", "inference.yml", "train.json", "train.yaml", "train.yml")
 
 
-class TrainedNetwork(nn.Module):
+class FrozenNetwork(nn.Module):
     """A segmentation network, for instance, as loss terms use it: parameters frozen, gradients flow to the image.
 
     Called with images in [-1, 1], it rescales them to what the network was trained on, and returns the network's
@@ -44,7 +44,7 @@ class TrainedNetwork(nn.Module):
         self.device_of: Tensor
         self.register_buffer("device_of", torch.zeros(()), persistent=False)
 
-    def load(self) -> TrainedNetwork:
+    def load(self) -> FrozenNetwork:
         """Read the network now; called once, later calls do nothing."""
         if self.network is None:
             network = _from_bundle(self.path) if self.path.is_dir() else _from_script(self.path)
@@ -53,7 +53,7 @@ class TrainedNetwork(nn.Module):
             self.network = network.eval().to(self.device_of)
         return self
 
-    def train(self, mode: bool = True) -> TrainedNetwork:
+    def train(self, mode: bool = True) -> FrozenNetwork:
         """Stays in evaluation mode: it is an instrument, not a part of the model."""
         return super().train(False)
 

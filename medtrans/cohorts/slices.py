@@ -28,6 +28,7 @@ def slice_items(
     minimum_foreground: float = 0.02,
     every: int = 1,
     missing: str = "error",
+    label: bool = False,
 ) -> list[dict[str, Any]]:
     """One item for each slice with enough body in it, for :class:`medtrans.transforms.ReadSlicesd`.
 
@@ -41,14 +42,15 @@ def slice_items(
             from what lies above the lowest 5 % of the first source's window. 0 keeps every slice.
         every: keep each ``every``-th slice of a volume, by slice number.
         missing: ``"error"`` refuses cases that lack a modality, ``"skip"`` leaves them out.
+        label: items say where the case's label map is, too (``"label"``: path).
 
     Returns:
         Items ``{"case", "source": [paths], "target": [paths], "mask": path (absent without a mask), "axis": 0|1|2,
         "index", "windows": {"source": [[lower, upper, unit], …], "target": …}}``, ordered by case and slice.
 
     Raises:
-        InputError: the data set lacks a modality, the split is empty, volumes of a case are on different grids or not
-            in RAS order, or no slice has enough foreground.
+        InputError: the data set lacks a modality, or a label that is asked for, the split is empty, volumes of a case
+            are on different grids or not in RAS order, or no slice has enough foreground.
     """
     number = axis_number(axis)
     if every < 1 or not 0 <= minimum_foreground <= 1:
@@ -60,8 +62,8 @@ def slice_items(
     profiles = foreground_profiles(root, cases, sources[0]) if minimum_foreground > 0 else {}
     items: list[dict[str, Any]] = []
     for case in cases:
-        item = _item(case, sources, targets)
-        depth = _checked_grid(case, (*sources, *targets)).shape[number]
+        item = _item(case, sources, targets, label)
+        depth = _checked_grid(case, (*sources, *targets), label).shape[number]
         shares = profiles[case.name][number] if profiles else np.ones(depth)
         kept = [k for k in range(0, depth, every) if shares[k] >= minimum_foreground]
         items.extend({**item, "axis": number, "index": k} for k in kept)
@@ -78,6 +80,7 @@ def volume_items(
     target: Modalities = (),
     split: str = "test",
     missing: str = "error",
+    label: bool = False,
 ) -> list[dict[str, Any]]:
     """One item for each case, for :class:`medtrans.transforms.ReadVolumesd`.
 
@@ -87,19 +90,21 @@ def volume_items(
         target: modality, or modalities, to translate to; none for inference, where the target need not exist.
         split: ``"train"``, ``"validation"``, ``"test"`` or ``"all"``.
         missing: ``"error"`` refuses cases that lack a modality, ``"skip"`` leaves them out.
+        label: as there.
 
     Returns:
         Items like those of :func:`slice_items`, without ``axis`` and ``index``, and without ``target`` where none was
         asked for.
 
     Raises:
-        InputError: the data set lacks a modality, the split is empty, or volumes of a case are on different grids.
+        InputError: the data set lacks a modality, or a label that is asked for, the split is empty, or volumes of a
+            case are on different grids.
     """
     sources, targets = _listed(source), _listed(target)
     cases = _chosen(Cases.read(dataset_dir), sources, targets, split, missing)
     for case in cases:
-        _checked_grid(case, (*sources, *targets))
-    return [_item(case, sources, targets) for case in cases]
+        _checked_grid(case, (*sources, *targets), label)
+    return [_item(case, sources, targets, label) for case in cases]
 
 
 def _listed(modalities: Modalities) -> list[str]:
@@ -136,7 +141,7 @@ def _names(cases: Cases) -> str:
     return ", ".join(cases.modalities) or "no modality at all"
 
 
-def _item(case: Case, sources: list[str], targets: list[str]) -> dict[str, Any]:
+def _item(case: Case, sources: list[str], targets: list[str], label: bool) -> dict[str, Any]:
     """What every item of ``case`` says; slices share these lists."""
     item: dict[str, Any] = {"case": case.name, "windows": {}}
     for key, modalities in (("source", sources), ("target", targets)):
@@ -146,12 +151,15 @@ def _item(case: Case, sources: list[str], targets: list[str]) -> dict[str, Any]:
             item["windows"][key] = [[window.lower, window.upper, window.unit] for window in windows]
     if case.mask is not None:
         item["mask"] = str(case.mask)
-    return item
+    if label and case.label is None:
+        raise InputError(f"case {case.name}", "has no label map", "Name one in the recipe, or train without labels")
+    return item | ({"label": str(case.label)} if label else {})
 
 
-def _checked_grid(case: Case, modalities: Sequence[str]) -> MappedNifti:
+def _checked_grid(case: Case, modalities: Sequence[str], label: bool) -> MappedNifti:
     """The header of the first modality, after checking that all of the case's volumes lie on its grid, in RAS order."""
-    paths = [case.volumes[modality] for modality in modalities] + ([case.mask] if case.mask else [])
+    maps = [case.mask, case.label if label else None]
+    paths = [case.volumes[modality] for modality in modalities] + [path for path in maps if path is not None]
     first, *others = [MappedNifti.open(path) for path in paths]
     rotation = first.affine[:3, :3]
     if not (np.argmax(np.abs(rotation), axis=0) == np.arange(3)).all() or (np.diag(rotation) <= 0).any():

@@ -1,6 +1,7 @@
 import logging
 import os
 import shutil
+from dataclasses import replace
 
 import nibabel
 import numpy as np
@@ -52,6 +53,33 @@ def test_items_say_what_a_training_needs(tmp_path):
         "index": 3,
         "windows": {"source": [[0, 100, ""]], "target": [[-1024, 2000, "HU"]]},
     }
+
+
+def labelled(root, shape=SHAPE):
+    """A data set whose cases have label maps."""
+    cases = list(Cases.read(data_set(root)))
+    for case in cases:
+        saved(root / f"{case.name}_label.nii", np.ones(shape, np.uint8))
+    Cases(root, tuple(replace(case, label=root / f"{case.name}_label.nii") for case in cases)).write()
+    return root
+
+
+def test_items_name_the_label_map_where_it_is_asked_for(tmp_path):
+    root = labelled(tmp_path)
+    assert slice_items(root, "T1", "CT", label=True)[0]["label"] == str(root / "s0_label.nii")
+    assert volume_items(root, "T1", "CT", "all", label=True)[1]["label"] == str(root / "s1_label.nii")
+    assert "label" not in slice_items(root, "T1", "CT")[0]
+
+
+def test_a_label_map_that_is_missing_or_on_another_grid_is_refused(tmp_path):
+    for folder in ("without", "small"):
+        (tmp_path / folder).mkdir()
+    with pytest.raises(InputError, match="case s0: has no label map"):
+        slice_items(data_set(tmp_path / "without"), "T1", "CT", label=True)
+    small = labelled(tmp_path / "small", (10, 12, 7))
+    with pytest.raises(InputError, match=r"s0_label\.nii: is not on the grid"):
+        slice_items(small, "T1", "CT", label=True)
+    assert slice_items(small, "T1", "CT")
 
 
 def test_several_modalities_become_channels(tmp_path):

@@ -76,6 +76,11 @@ def appended(workplace, words):
         return [*words, "--slices", "6", "--repeats", "1"]
     if words[:2] == ["python", "benchmarks/data_doctor.py"]:
         return [*words, "--heads", "2"]
+    if words[:2] == ["python", "benchmarks/loss_catalogue.py"]:
+        small = {"image_size": "[16,16]", "network_def::channels": "[4,4]", "discriminator_def::channels": "4"}
+        small["phantom"] = '{"subjects": 4, "spacing": 12, "modalities": ["T1", "T2"]}'
+        sets = [word for key, value in small.items() for word in ("--set", f"{key}={value}")]
+        return [*words, "--losses", "Wasserstein,SSIM", "--start", "1", "--epochs", "1", "--repeats", "1", *sets]
     if words[:2] == ["python", "benchmarks/training_step.py"]:
         small = {"image_size": "[16,16]"} | workplace.small_settings(workplace.folder / words[2])
         return [*words, "--steps", "1", *(word for key, value in small.items() for word in ("--set", f"{key}={value}"))]

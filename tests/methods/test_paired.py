@@ -147,6 +147,22 @@ def test_a_method_without_discriminator_trains_the_generator_alone():
         )
 
 
+def test_labels_of_the_batch_reach_the_terms():
+    seen = []
+
+    class Watching(L1):
+        def forward(self, candidate, target):
+            seen.append(target.label)
+            return super().forward(candidate, target)
+
+    labelled = method({"l1": Watching(), "adversarial": Adversarial()}, generator_steps=1)
+    label = torch.ones(2, 1, 16, 16)
+    for value in (label, ["a path that was not read"] * 2):
+        labelled.update([batch() | {"label": value}], Recorder(labelled))
+    assert seen[0] is label
+    assert seen[1] is None
+
+
 def test_frozen_restores_what_it_found():
     network = torch.nn.Sequential(torch.nn.Conv2d(1, 1, 1), torch.nn.Dropout())
     network.train()

@@ -2,7 +2,7 @@
 
 from medtrans.bundle import bundle_root, check_configuration
 from medtrans.errors import InputError
-from medtrans.trained_network import describe_network, trained_network
+from medtrans.recorded_network import describe_network, recorded_network
 
 __version__ = "0.1.0"
-__all__ = ["InputError", "bundle_root", "check_configuration", "describe_network", "trained_network"]
+__all__ = ["InputError", "bundle_root", "check_configuration", "describe_network", "recorded_network"]

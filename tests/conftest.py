@@ -98,7 +98,7 @@ def _write_models(folder, dataset, source="T1", target="T2", image_size=(16, 16)
 # What makes a bundle so small that a step takes milliseconds; everything else is as it ships.
 SMALL = {
     "network_def::blocks": 1,
-    "network_def::channels": [4, 4],
+    "network_def::channels": [4, 4, 4],
     "discriminator_def::channels": 4,
     "losses::style::weight": 0,
     "losses::content::weight": 0,

@@ -7,9 +7,11 @@ from medtrans.networks.frozen_network import FrozenNetwork
 from medtrans.networks.medical_features import MedicalFeatures
 from medtrans.networks.multi_scale_discriminator import MultiScaleDiscriminator
 from medtrans.networks.patch_discriminator import PatchDiscriminator
+from medtrans.networks.residual_unet import ResidualUNet
 from medtrans.networks.resnet_generator import ResNetGenerator
 from medtrans.networks.self_attention import SelfAttention
 from medtrans.networks.spectral import spectrally_normalised
+from medtrans.networks.two_convolutions import TwoConvolutions
 from medtrans.networks.u_block import UBlock
 from medtrans.networks.unit import UNIT
 from medtrans.networks.vgg19 import VGG19Features
@@ -25,7 +27,9 @@ __all__ = [
     "MultiScaleDiscriminator",
     "PatchDiscriminator",
     "ResNetGenerator",
+    "ResidualUNet",
     "SelfAttention",
+    "TwoConvolutions",
     "UBlock",
     "VGG19Features",
     "spectrally_normalised",

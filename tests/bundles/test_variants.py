@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from ignite.engine import Events
 from monai.bundle import ConfigWorkflow
 
 from medtrans.bundle import check_keys
+from medtrans.errors import input_error_behind
 
 BUNDLES = Path(__file__).parents[2] / "bundles"
 OVERLAYS = sorted(
@@ -39,6 +41,8 @@ def small(overlay, small_settings):
     chosen |= {"max_epochs": 1, "num_workers": 0, "generator_steps": 1, "train::trainer::epoch_length": 1}
     if overlay.stem == "style_content_only":  # without these two nothing is left to train with
         del chosen["losses::style::weight"], chosen["losses::content::weight"]
+        chosen["features::weights"] = "random"
+    if "features" in own:
         chosen["features::weights"] = "random"
     kept = {"network_def::blocks", "generator_steps"}
     return {key: value for key, value in chosen.items() if key not in kept or key not in own}
@@ -94,3 +98,43 @@ def test_a_logit_judges_a_patch_of_the_named_size(name, field):
     logits[0, 0, logits.shape[2] // 2, logits.shape[3] // 2].backward()
     seen = image.grad.abs().sum((0, 1)).nonzero()
     assert (seen.amax(0) - seen.amin(0) + 1).tolist() == [field, field]
+
+
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in BUNDLES.glob("*/method.json")))
+def test_several_processes_are_told_nothing_that_the_bundle_does_not_have(name):
+    configs = BUNDLES / name / "configs"
+    check_keys([str(configs / "train.json"), str(configs / "multi_gpu_train.json")], {})
+    train, several = (json.loads((configs / f).read_text()) for f in ("train.json", "multi_gpu_train.json"))
+    assert ("discriminator" in several) == ("discriminator" in train)
+
+
+def test_regression_samples_patches_of_the_body(dataset, tmp_path, small_settings):
+    overlay = Path("regression/configs/three_d.json")
+    settings = small(overlay, small_settings) | {"image_size": [8, 8, 8]}
+    flow = workflow(overlay, tmp_path, dataset_dir=str(dataset), **settings)
+    transform = flow.parser.get_parsed_content("train::augmentation")
+    volume = torch.full((1, 40, 36, 30), -1.0)
+    mask = torch.zeros(1, 40, 36, 30)
+    volume[:, 4:16, 20:30, 2:14] = torch.rand(12, 10, 12)
+    mask[:, 4:16, 20:30, 2:14] = 1
+    for _ in range(8):
+        item = {"source": volume.clone(), "target": volume.clone(), "mask": mask.clone()}
+        for step in transform:
+            item = step(item)
+        assert item["source"].shape == (1, 8, 8, 8)
+        assert item["mask"].min() == 1
+        assert item["source"].min() >= 0
+
+
+def test_the_learning_rate_of_regression_falls_to_zero_as_a_polynomial(dataset, tmp_path, small_settings):
+    settings = small_settings(BUNDLES / "regression") | {"image_size": [16, 16], "num_workers": 0}
+    train = Path("regression/configs/train.json")
+    flow = workflow(train, tmp_path, dataset_dir=str(dataset), max_epochs=4, **settings)
+    trainer, optimizer = (flow.parser.get_parsed_content(x) for x in ("train::trainer", "optimizers::generator"))
+    rates = []
+    trainer.add_event_handler(Events.EPOCH_STARTED, lambda _: rates.append(optimizer.param_groups[0]["lr"]))
+    flow.run()
+    np.testing.assert_allclose(rates, [1e-3 * (1 - epoch / 4) ** 0.9 for epoch in range(4)], rtol=1e-6)
+    with pytest.raises(RuntimeError) as caught:  # the schedule has this length: with another it is another run
+        workflow(train, tmp_path, dataset_dir=str(dataset), max_epochs=6, **settings).run()
+    assert "made with max_epochs 4, here it is 6" in str(input_error_behind(caught.value))

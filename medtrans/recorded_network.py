@@ -1,4 +1,4 @@
-"""The network that was trained: written down by a training config, built again by an inference config."""
+"""The network of a training: written down by a training config, built again by an inference config."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _plain(parser: ConfigParser, id_: str) -> Any:
     return parser.get_parsed_content(id_) if isinstance(config, str) and config.startswith("$") else config
 
 
-def trained_network(recorded: Mapping[str, Any] | None, network: str, **settings: Any) -> nn.Module:
+def recorded_network(recorded: Mapping[str, Any] | None, network: str, **settings: Any) -> nn.Module:
     """The network that training recorded, or before any training the bundle's own.
 
     Args:

@@ -160,6 +160,8 @@ def provide(workplace, phantoms, export, layouts):
             layouts.LAYOUTS[name](place)
         elif name == "DATASET":
             shutil.copytree(phantoms, place)
+        elif name == "SEGMENTER":
+            _segmenter(place)
         elif name == "CONVERTED":
             workplace.run(["medtrans", "convert", str(export), name])
         elif name == "NEW_SCAN.nii.gz":
@@ -178,6 +180,20 @@ def provide(workplace, phantoms, export, layouts):
             raise AssertionError(f"no test knows how to provide {name}")
 
     return put
+
+
+def _segmenter(folder):
+    """A bundle with an untrained network of as many classes as phantoms have labels."""
+    import torch
+    from monai.networks.nets import UNet
+
+    from medtrans.simulate.phantom.tissues import LABELS
+
+    options = {"spatial_dims": 2, "in_channels": 1, "out_channels": len(LABELS), "channels": [4, 8], "strides": [2]}
+    for part in ("configs", "models"):
+        (folder / part).mkdir(parents=True)
+    (folder / "configs/inference.json").write_text(json.dumps({"network_def": {"_target_": "UNet", **options}}))
+    torch.save(UNet(**options).state_dict(), folder / "models/model.pt")
 
 
 def _compressed(volume, place):

@@ -37,6 +37,7 @@ GIVEN = {
     "docs/data-set.md": ["CONVERTED", "MINE"],
     "docs/data-doctor.md": ["DATASET"],
     "docs/evaluation.md": ["DATASET", "SYNTHETIC", "REAL", "MASKS"],
+    "docs/losses.md": ["DATASET", "SEGMENTER"],
     "docs/scanner-exports.md": ["EXPORT"],
     "docs/troubleshooting.md": ["DATASET"],
     "docs/tutorial.md": ["EXPORT", "NEW_SCAN.nii.gz"],

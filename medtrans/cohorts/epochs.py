@@ -60,13 +60,17 @@ class EpochDataset(Dataset):
             return super().__getitem__(index)
         return self._item(0, int(index))
 
+    def entry(self, epoch: int, index: int) -> Any:
+        """What the transform starts from: a function of (seed, epoch, index)."""
+        return self.data[index]
+
     def _item(self, epoch: int, index: int) -> Any:
         """The item ``index`` as it is in ``epoch``."""
-        index = range(len(self.data))[index]  # negative numbers count from the end, others must exist
+        index = range(len(self))[index]  # negative numbers count from the end, others must exist
         seed = seed_of(self.seed, epoch, index)
         self.transform.set_random_state(seed=seed)
         with _seeded(seed):
-            item = self.transform(self.data[index])
+            item = self.transform(self.entry(epoch, index))
         if self.track_meta or not isinstance(item, dict):
             return item
         return {key: value.as_tensor() if isinstance(value, MetaTensor) else value for key, value in item.items()}

@@ -118,7 +118,10 @@ class _Readd(MapTransform):
 
 
 class ReadSlicesd(_Readd):
-    """:class:`ReadSlices` on items of :func:`medtrans.cohorts.slice_items`, which say ``axis`` and ``index``."""
+    """:class:`ReadSlices` on items of :func:`medtrans.cohorts.slice_items`, which say ``axis`` and ``index``.
+
+    The index may be one number for all keys, or a number for each key, as in :class:`medtrans.cohorts.UnpairedDataset`.
+    """
 
     def __init__(
         self,
@@ -131,7 +134,8 @@ class ReadSlicesd(_Readd):
 
     def read(self, item: Mapping[Hashable, Any], key: Hashable) -> torch.Tensor:
         """The slice of every channel."""
-        return self.array(item[key], item["axis"], item["index"])
+        index = item["index"]
+        return self.array(item[key], item["axis"], index[key] if isinstance(index, Mapping) else index)
 
 
 class ReadVolumesd(_Readd):

@@ -1,0 +1,155 @@
+"""Slices of two modalities that do not belong together: for every source slice a target slice of another subject."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from medtrans.cohorts.cases import Cases
+from medtrans.cohorts.epochs import EpochDataset, seed_of
+from medtrans.cohorts.slices import Modalities, slice_items
+from medtrans.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+
+def domain_slice_items(
+    dataset_dir: str | os.PathLike[str],
+    modalities: Modalities,
+    split: str = "train",
+    axis: str | int = "axial",
+    minimum_foreground: float = 0.02,
+    every: int = 1,
+) -> list[dict[str, Any]]:
+    """The slices of one domain, for :class:`UnpairedDataset`: one modality of a data set, or several as channels.
+
+    Cases that lack it are left out: in an unpaired study not everybody has every modality.
+
+    Args:
+        dataset_dir: the data set's folder, with cases.csv.
+        modalities: name or names; every case that has them gives its slices.
+        split, axis, minimum_foreground, every: as :func:`medtrans.cohorts.slice_items`.
+
+    Returns:
+        Items ``{"case", "subject", "paths", "windows", "axis", "index", "height"}``; the height is that of the slice
+        among the case's slices with enough body, from 0, the lowest (rearmost, leftmost), to 1.
+
+    Raises:
+        InputError: as :func:`medtrans.cohorts.slice_items`.
+    """
+    subjects = {case.name: case.subject for case in Cases.read(dataset_dir)}
+    found = slice_items(dataset_dir, modalities, (), split, axis, minimum_foreground, every, missing="skip")
+    ends: dict[str, tuple[int, int]] = {}
+    for item in found:
+        lowest, highest = ends.get(item["case"], (item["index"], item["index"]))
+        ends[item["case"]] = (min(lowest, item["index"]), max(highest, item["index"]))
+    return [
+        {
+            "case": item["case"],
+            "subject": subjects[item["case"]],
+            "paths": item["source"],
+            "windows": item["windows"]["source"],
+            "axis": item["axis"],
+            "index": item["index"],
+            "height": _between(item["index"], *ends[item["case"]]),
+        }
+        for item in found
+    ]
+
+
+def _between(index: int, lowest: int, highest: int) -> float:
+    return (index - lowest) / (highest - lowest) if highest > lowest else 0.5
+
+
+class UnpairedDataset(EpochDataset):
+    """Each source slice with a target slice of another subject, drawn anew in every epoch.
+
+    Both domains may come from one data set or from two, with other subjects, numbers and sizes of volumes. No subject
+    ever meets itself: subjects of the same name count as the same person, also in two data sets. An epoch is as long
+    as the larger domain; the other one is repeated. The draw is a function of (seed, epoch, index).
+
+    Items become ``{"source": [paths], "target": [paths], "axis", "index": {"source", "target"}, "windows": {"source",
+    "target"}, "case": {"source", "target"}}`` before ``transform``; there is no mask, as a body's does not fit another.
+
+    Args:
+        data: the sources, of :func:`domain_slice_items`.
+        targets: the targets, of :func:`domain_slice_items`.
+        transform: a MONAI transform, or several.
+        seed: of the whole run.
+        position: greatest difference of the two slices' heights, 0 to 1, so that neck meets neck and crown meets crown;
+            None draws from all heights.
+        halved: a subject with both modalities gives only one of them, drawn once for the whole run: the stricter study,
+            with half of the slices.
+        track_meta: see :class:`EpochDataset`.
+
+    Raises:
+        InputError: the domains have no two different subjects, or are cut across different axes, or no slice of
+            another subject is as near as ``position``.
+    """
+
+    def __init__(
+        self,
+        data: Sequence[Mapping[str, Any]],
+        targets: Sequence[Mapping[str, Any]],
+        transform: Any = None,
+        seed: int = 0,
+        position: float | None = None,
+        halved: bool = False,
+        track_meta: bool = False,
+    ) -> None:
+        if halved:
+            data, targets = _halves(data, targets, seed)
+        super().__init__(data, transform, seed, track_meta)
+        self.targets, self.position = list(targets), position
+        if position is not None and not 0 <= position <= 1:
+            raise InputError(f"position {position}", "is out of range", "Choose a share of the height, 0 to 1, or null")
+        if {item["axis"] for item in data} != {item["axis"] for item in targets}:
+            raise InputError("the slices of the two domains", "are not cut across the same axis", "Choose one axis")
+        names = sorted({item["subject"] for item in self.targets})
+        numbers = {name: number for number, name in enumerate(names)}
+        self._subjects = np.array([numbers[item["subject"]] for item in self.targets])
+        self._heights = np.array([item["height"] for item in self.targets])
+        self._numbers = numbers
+        for item in self.data:
+            if not self._partners(item).any():
+                what = "subject" if position is None else f"subject within {position} of its height"
+                problem = f"has no target slice of another {what} (case {item['case']}, slice {item['index']})"
+                raise InputError("a source slice", problem, "Add subjects, or allow a larger position")
+        logger.info("unpaired: %d source and %d target slices", len(self.data), len(self.targets))
+
+    def __len__(self) -> int:
+        return max(len(self.data), len(self.targets))
+
+    def entry(self, epoch: int, index: int) -> dict[str, Any]:
+        """The source slice ``index`` with the target drawn for it in ``epoch``."""
+        source = self.data[index % len(self.data)]
+        candidates = np.flatnonzero(self._partners(source))
+        drawn = np.random.default_rng(seed_of(self.seed, epoch, index, 1)).integers(len(candidates))
+        pair = {"source": source, "target": self.targets[candidates[drawn]]}
+        joined = {name: {key: item[name] for key, item in pair.items()} for name in ("case", "index", "windows")}
+        return {key: item["paths"] for key, item in pair.items()} | joined | {"axis": source["axis"]}
+
+    def _partners(self, source: Mapping[str, Any]) -> np.ndarray:
+        """Which targets may stand beside this source."""
+        others = self._subjects != self._numbers.get(source["subject"], -1)
+        if self.position is None:
+            return others
+        return others & (np.abs(self._heights - source["height"]) <= self.position + 1e-9)
+
+
+def _halves(
+    sources: Sequence[Mapping[str, Any]], targets: Sequence[Mapping[str, Any]], seed: int
+) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
+    """Sources and targets with subjects that are in both left to one of them, half here and half there."""
+    both = sorted({item["subject"] for item in sources} & {item["subject"] for item in targets})
+    order = np.random.default_rng(seed_of(seed, 2)).permutation(len(both))
+    of_sources, of_targets = ({both[place] for place in order[part::2]} for part in (0, 1))
+    kept = [item for item in sources if item["subject"] not in of_targets]
+    others = [item for item in targets if item["subject"] not in of_sources]
+    if not kept or not others:
+        raise InputError("halved", "leaves one domain without a subject", "Add subjects, or train without it")
+    return kept, others

@@ -23,7 +23,7 @@ from medtrans.scans.output.sidecar import described, full_description
 from medtrans.scans.output.volume import Volume
 from medtrans.scans.pet.moments import taken
 from medtrans.scans.series.parts import Part
-from medtrans.scans.series.separating import thicker
+from medtrans.scans.series.separating import UNLIKE, unlike
 from medtrans.scans.series.stacks import Stack, arrange
 from medtrans.scans.space.geometry import acquired_plane, check_thickness, in_stack_order, ras_shape_and_affine
 from medtrans.scans.space.placing import Placed, place
@@ -233,9 +233,9 @@ def _doubts(stack: Stack) -> list[str]:
 def _unlike(stack: Stack) -> list[str]:
     """A word where images of one volume were not made alike."""
     said = []
-    for name in ("SliceThickness", "EchoTime", "KVP", "MonoenergeticEnergyEquivalent", "ConvolutionKernel"):
+    for name in UNLIKE:
         found = {frame.tags.get(name) for frame in stack.all_frames} - {None}
-        if len(found) > 1 and (name not in ("SliceThickness", "EchoTime") or thicker([*found])):
+        if unlike(name, found):
             told = [f"{value:g}" if isinstance(value, float) else str(value) for value in sorted(found, key=_in_order)]
             said.append(f"{name} differs between its images: {', '.join(told[:4])}{', …' if len(told) > 4 else ''}")
     return said

@@ -77,8 +77,8 @@ class Frame:
     def kind(self) -> tuple[Any, ...]:
         """What must be equal in one volume."""
         values = {name: self.tags.get(name) for name in KIND}
-        if values["RescaleType"] == "US":  # unspecified
-            values["RescaleType"] = None
+        if values["RescaleType"] in (None, "US"):  # unspecified
+            values["RescaleType"] = "HU" if values["Modality"] == "CT" else None  # PS3.3 C.8.2.1: unless stated
         return (self.meaning, *(str(value) if value is not None else "" for value in values.values()))
 
     @property

@@ -51,7 +51,8 @@ def unit_of(frames: Sequence[Frame], series: Sequence[Frame], pet_unit: str) -> 
     tags = frames[0].tags
     modality = tags.get("Modality")
     if modality == "CT":
-        return _ct_unit(tags)
+        specified = (frame.tags for frame in frames if frame.tags.get("RescaleType", "US") != "US")
+        return _ct_unit(next(specified, tags))
     if modality == "PT":
         return _pet_unit(frames, series, pet_unit)
     return Unit(str(tags.get("RealWorldUnit", "")))

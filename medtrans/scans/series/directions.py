@@ -8,7 +8,7 @@ import numpy as np
 
 from medtrans.errors import InputError
 from medtrans.scans.export.frames import Frame
-from medtrans.scans.series.planes import is_stack
+from medtrans.scans.series.planes import STACK, is_stack, planes
 
 TURNED = 2e-3  # difference of direction cosines from one image to the next of like ones
 SCALED = 0.05  # mm that another pixel spacing may move the far edge
@@ -73,6 +73,28 @@ def by_direction(frames: Sequence[Frame]) -> list[list[Frame]]:
     """
     found = _linked(frames, TURNED, SCALED)
     return [piece for group in found for piece in (_own_stacks(group) or [group])]
+
+
+def refused_directions(groups: Sequence[list[Frame]]) -> InputError | None:
+    """Why the groups that :func:`by_direction` found of alike images cannot be volumes, None when they can.
+
+    Three or more single planes, each in its own direction, are no volumes. Time points that are turned against one
+    another (motion correction while scanning) are no more to be placed by one affine than those that are moved.
+    """
+    if len(groups) >= STACK and all(len(planes(group)) == 1 for group in groups):
+        told = f"{len(groups)} planes, each of its own direction or pixel spacing"
+        return InputError("series", told, "Export each direction as a series")
+    if len(groups) < 2 or not all(map(is_stack, groups)) or len({len(planes(group)) for group in groups}) > 1:
+        return None
+    times = [{frame.tags.get("TemporalPositionIdentifier") for frame in group} for group in groups]
+    if any(len(time) > 1 for time in times) or len(set.union(*times) - {None}) < len(groups):
+        return None
+    told = f"its {len(groups)} time points (by TemporalPositionIdentifier) are turned against one another"
+    return InputError(
+        "series",
+        f"{told} (motion correction while scanning?): one affine cannot place them all",
+        "Export the time points as series of their own",
+    )
 
 
 def _own_stacks(group: list[Frame]) -> list[list[Frame]]:

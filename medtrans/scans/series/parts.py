@@ -11,15 +11,13 @@ import numpy as np
 
 from medtrans.errors import InputError
 from medtrans.scans.export.frames import Frame
-from medtrans.scans.series.directions import by_direction
+from medtrans.scans.series.directions import by_direction, refused_directions
+from medtrans.scans.series.doubts import tell_doubts
 from medtrans.scans.series.localizers import NotAVolume, mark_localizers
-from medtrans.scans.series.planes import SAME_PLANE, STACK, planes
 from medtrans.scans.series.references import by_frame_of_reference
 from medtrans.scans.series.separating import CONTRAST, separate
-from medtrans.scans.space.distances import is_even
 
 __all__ = ["NotAVolume", "Part", "split_series"]
-PARALLEL = 0.999  # cosine between the normals of volumes that might be halves of one
 LABELS = ("EchoTime", "ImageType", "ComplexImageComponent", "GEComponent", "StackID", "RescaleType", "Units",
           "MonoenergeticEnergyEquivalent", *CONTRAST)  # fmt: skip
 
@@ -41,6 +39,9 @@ class Part:
     notes: list[str] = field(default_factory=list)
 
 
+Piece = tuple[Part, tuple[str, ...]]  # with the words that tell it from the others
+
+
 def split_series(frames: Sequence[Frame]) -> list[Part]:
     """Split the frames of one series by matrix, kind (component, water or fat, ...), orientation, spacing, contrast.
 
@@ -52,30 +53,31 @@ def split_series(frames: Sequence[Frame]) -> list[Part]:
         by_kind.setdefault((frame.shape, frame.kind), []).append(frame)
     groups = [group for same_kind in by_kind.values() for group in by_direction(same_kind)]
     verdicts = mark_localizers(groups)
-    split: list[tuple[Part, tuple[str, ...]]] = []
-    for group, verdict in zip(groups, verdicts, strict=True):
-        if verdict:
-            split.append((Part(group, verdict), ()))
-            continue
-        alike = [other for other, no in zip(groups, verdicts, strict=True) if not no and _alike(other[0], group[0])]
-        split += _separated(group, _directions_told(len(alike)))
+    split: list[Piece] = [(Part(group, no), ()) for group, no in zip(groups, verdicts, strict=True) if no]
+    by_axis: dict[Any, list[list[Frame]]] = {}
+    for group, no in zip(groups, verdicts, strict=True):
+        if not no:
+            by_axis.setdefault((group[0].shape, group[0].kind, _axis(group[0])), []).append(group)
+    for alike in by_axis.values():
+        split += _of_several_directions(alike)
     split.sort(key=lambda pair: _first_instance(pair[0].frames))
     if len(split) > 1:
         _name(split)
-        _tell_halves([part for part, _ in split])
-    return [part for part, _ in split]
+    parts = [part for part, _ in split]
+    tell_doubts(parts)
+    return parts
 
 
-def _alike(one: Frame, other: Frame) -> bool:
-    """Whether no label can tell images apart but for their direction or pixel spacing."""
-    return (one.shape, one.kind, _axis(one)) == (other.shape, other.kind, _axis(other))
+def _of_several_directions(groups: Sequence[list[Frame]]) -> list[Piece]:
+    """The parts of groups that no label can tell apart but for their direction or pixel spacing."""
+    refusal = refused_directions(groups)
+    if refusal:
+        return [(Part([frame for group in groups for frame in group], refusal), ())]
+    told = f"its series holds images of {len(groups)} directions or pixel spacings, each a volume"
+    return [piece for group in groups for piece in _separated(group, [told] if len(groups) > 1 else [])]
 
 
-def _directions_told(count: int) -> list[str]:
-    return [f"its series holds images of {count} directions or pixel spacings, each a volume"] if count > 1 else []
-
-
-def _separated(group: list[Frame], told: list[str]) -> list[tuple[Part, tuple[str, ...]]]:
+def _separated(group: list[Frame], told: list[str]) -> list[Piece]:
     """The parts of parallel images of one kind, with the words that tell each apart."""
     try:
         scans = by_frame_of_reference(group)
@@ -86,24 +88,6 @@ def _separated(group: list[Frame], told: list[str]) -> list[tuple[Part, tuple[st
         for own, note in scans
         for piece, words in separate(own)
     ]
-
-
-def _tell_halves(parts: Sequence[Part]) -> None:
-    """Note of every volume that it and another one of the series are one even stack: they might be halves of one."""
-    stacks = [(part, part.frames[0].normal, planes(part.frames)) for part in parts if part.verdict is None]
-    for number, (part, normal, stack) in enumerate(stacks):
-        others = (other for other in stacks[:number] + stacks[number + 1 :] if abs(normal @ other[1]) > PARALLEL)
-        if any(_one_stack(stack, other) for _, _, other in others):
-            part.notes.append("together with another volume of its series it is one even stack: halves of one?")
-
-
-def _one_stack(one: Sequence[Sequence[Frame]], other: Sequence[Sequence[Frame]]) -> bool:
-    """Whether planes, of which none is common, are at even distances together."""
-    if max(len(one), len(other)) < STACK:
-        return False
-    normal = one[0][0].normal
-    along = np.sort([float(normal @ np.array(plane[0].position)) for plane in (*one, *other)])
-    return bool(np.diff(along).min() > SAME_PLANE) and is_even(along)
 
 
 def _identity(frame: Frame) -> tuple[Any, ...]:

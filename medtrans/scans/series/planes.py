@@ -45,6 +45,6 @@ def even(gathered: Sequence[Sequence[Frame]]) -> bool:
 
 
 def is_stack(frames: Sequence[Frame]) -> bool:
-    """Whether images are three or more even planes: enough to be a volume by themselves."""
+    """Whether images show three or more planes at even distances: enough to be volumes by themselves."""
     gathered = planes(frames)
-    return len(gathered) >= STACK and even(gathered)
+    return len(gathered) >= STACK and is_even(places(gathered))

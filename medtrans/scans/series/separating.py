@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from medtrans.scans.export.frames import Frame
 from medtrans.scans.pet.moments import taken
-from medtrans.scans.series.planes import SAME_PLANE, even, places, planes
+from medtrans.scans.series.planes import SAME_PLANE, even, is_stack, places, planes
 
 # What makes different images wherever a plane has several of them. On its own it may change from slice to slice.
 STRONG = ("ImageType", "EchoNumbers", "EchoTime")
@@ -21,7 +21,9 @@ CONTRAST = ("ContrastBolusAgent", "MonoenergeticEnergyEquivalent", "KVP", "Inver
             "ProtocolName")  # fmt: skip
 JITTER = 0.05  # ms between echo times, at most, that are one
 PHASES = 4  # scans of the same place that are volumes of their own; more are a course in time
-THICKER = 1.25  # times the thickness that is another one, and no rounding of a header
+# Images that have these tags by more than a factor, or have another text, were not made alike.
+UNLIKE = {"SliceThickness": 1.25, "EchoTime": 1.25, "KVP": 1.05, "MonoenergeticEnergyEquivalent": 1.05,
+          "ConvolutionKernel": 1.0}  # fmt: skip
 PAUSE = 5.0  # times the usual time between two images that separates two phases
 Values = list[Any]
 Piece = tuple[list[Frame], tuple[str, ...]]
@@ -74,6 +76,8 @@ def _ranked(frames: Sequence[Frame], gathered: Sequence[Sequence[Frame]], name: 
     if len({len(level) for level in levels}) > 1:
         return close
     ranks = list(zip(*levels, strict=True))
+    if len(ranks) == 1 and unlike(name, close):
+        return close
     if any(max(lower) >= min(upper) for lower, upper in pairwise(ranks)):
         return close
     return [next(min(rank) for rank in reversed(ranks) if value >= min(rank)) for value in values]
@@ -142,6 +146,8 @@ def _tells_volumes_apart(
     groups: dict[Any, list[Frame]] = {}
     for frame, value in zip(frames, values, strict=True):
         groups.setdefault(value, []).append(frame)
+    if name != "SliceThickness" and unlike(name, groups) and all(map(is_stack, groups.values())):
+        return True  # also side by side
     stacks = [planes(group) for group in groups.values()]
     if any(len(stack) < 2 for stack in stacks) or not _overlap(stacks):
         return False
@@ -149,7 +155,7 @@ def _tells_volumes_apart(
         return False
     if not even(gathered):
         return True
-    if name == "SliceThickness" and thicker(list(groups)):
+    if name == "SliceThickness" and unlike(name, groups):
         return True
     numbered = name in ("AcquisitionNumber", "phase") and _counted_through(gathered)
     return not numbered and _interleaved(frames[0], gathered, stacks)
@@ -184,10 +190,13 @@ def _interleaved(
     return all(abs(step - stated) < 0.1 * stated for step in own) and together < 0.75 * stated
 
 
-def thicker(stated: Sequence[Any]) -> bool:
-    """Whether some slices are clearly thicker (echoes later, ...) than others; what is no number does not count."""
-    known = [float(value) for value in stated if isinstance(value, (int, float)) and value > 0]
-    return bool(known) and max(known) > THICKER * min(known)
+def unlike(name: str, values: Iterable[Any]) -> bool:
+    """Whether images were clearly not made alike by the values that they have of a tag of :data:`UNLIKE`."""
+    known = {value for value in values if value is not None}
+    numbers = [value for value in known if isinstance(value, (int, float)) and value > 0]
+    if name in UNLIKE and numbers:
+        return max(numbers) > UNLIKE[name] * min(numbers)
+    return name in UNLIKE and len(known) > 1
 
 
 def _counted_through(gathered: Sequence[Sequence[Frame]]) -> bool:

@@ -123,3 +123,37 @@ def test_a_creeping_pixel_spacing_is_refused(make_series):
         series.write(k, PixelSpacing=[1.0, f"{1 + 9e-5 * k:.6f}"])
     with pytest.raises(InputError, match=r"differ by up to 0\.9\d mm at their edge: one affine cannot"):
         read_series(series.folder)
+
+
+@pytest.mark.parametrize("per_slice", [{"turn": 0.02}, {"scale": 0.01}])
+def test_planes_each_of_its_own_direction_or_size_are_refused_not_scattered(make_series, tmp_path, per_slice):
+    series = make_series(shape=(8, 16, 12))
+    for k in range(8):
+        size = 1 + per_slice.get("scale", 0) * k
+        series.write(k, ImageOrientationPatient=turned(per_slice.get("turn", 0) * k), PixelSpacing=[size, size])
+    [row] = convert_export(series.folder, tmp_path / "out").itertuples()
+    assert (row.status, row.files) == ("failed", 8)
+    assert "8 planes, each of its own direction or pixel spacing" in row.reason
+
+
+def time_points_turned(make_series, tag):
+    for t in range(4):
+        turn = 4e-3 * t
+        across = (np.cos(turn), np.sin(turn), 0, -np.sin(turn), np.cos(turn), 0)
+        volume = make_series(shape=(6, 32, 32), seed=t, orientation=across, spacing=(6, 6))
+        for k in range(6):
+            volume.write(k, f"{t}-{k}", **{tag: t + 1})
+    return volume
+
+
+def test_time_points_turned_against_one_another_are_refused_as_moved_ones_are(make_series):
+    volume = time_points_turned(make_series, "TemporalPositionIdentifier")
+    with pytest.raises(InputError, match=r"its 4 time points .* are turned against one another"):
+        read_series(volume.folder)
+
+
+def test_scans_turned_against_one_another_are_volumes_and_told(make_series):
+    volumes = read_series(time_points_turned(make_series, "AcquisitionNumber").folder)
+    assert len(volumes) == 4
+    for volume in volumes:
+        assert "4 directions or pixel spacings, each a volume" in volume.metadata["warnings"][0]

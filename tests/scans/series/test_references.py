@@ -118,3 +118,14 @@ def test_scans_of_two_examinations_that_share_a_series_uid_are_told(make_series,
     assert list(table.status) == ["converted"] * 2
     what = "studies" if owner == "StudyInstanceUID" else "patients"
     assert all(f"2 {what} have images of this SeriesInstanceUID" in reason for reason in table.reason)
+
+
+def test_copies_do_not_keep_frames_of_reference_from_being_told_apart(make_series):
+    for reference in (1, 2):
+        series = make_series(shape=(6, 5, 6), seed=reference, Modality="CT", RescaleIntercept=0, RescaleSlope=1)
+        for k in [*range(6), 2, 3]:
+            name = f"{reference}-{k}"
+            name += "-again" * (series.folder / name).exists()
+            series.write(k, name, FrameOfReferenceUID=f"1.2.{reference}")
+    volumes = read_series(series.folder)
+    assert [volume.metadata["copies_dropped"] for volume in volumes] == [2, 2]

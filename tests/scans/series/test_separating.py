@@ -293,6 +293,29 @@ def test_slices_of_one_stack_that_were_not_made_alike_are_told(write, tag, one, 
     assert f"{tag} differs between its images: {one}, {other}".replace(".0", "") in volume.metadata["warnings"]
 
 
+@pytest.mark.parametrize("second", [range(6, 12), range(1, 12, 2)], ids=["above", "between"])
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"SeriesDescription": "T1", "EchoTime": 10.0}, {"SeriesDescription": "FLAIR", "EchoTime": 100.0}),
+        ({"KVP": 80}, {"KVP": 140}),
+        ({"ConvolutionKernel": "B30f"}, {"ConvolutionKernel": "B70f"}),
+    ],
+)
+def test_stacks_that_were_not_made_alike_are_volumes_and_told(write, one, other, second):
+    series = write("s", shape=(12, 5, 6), per_slice=lambda k: other if k in second else one, **CT)
+    volumes = read_series(series.folder)
+    assert [volume.array.shape[2] for volume in volumes] == [6, 6]
+    assert all(HALVES in volume.metadata["warnings"] for volume in volumes)
+
+
+def test_ct_images_that_lack_the_rescale_type_are_in_hu_as_the_others(write, truth):
+    series = write("s", per_slice=lambda k: {"RescaleType": ("HU", None, "US")[k % 3]}, **CT)
+    [volume] = read_series(series.folder)
+    np.testing.assert_array_equal(volume.array, truth(series, -1024))
+    assert volume.metadata["unit"] == "HU"
+
+
 @pytest.mark.parametrize("stray", [7, 0, 3])
 @pytest.mark.parametrize(
     "tags",

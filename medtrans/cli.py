@@ -202,6 +202,44 @@ def evaluate(
     result.tell()
 
 
+@app.command()
+def benchmark(
+    rows: Annotated[
+        list[str] | None, typer.Argument(metavar="[ROWS]...", help="[NAME=]BUNDLE[+OVERLAY][+key=value].")
+    ] = None,
+    study: Annotated[
+        list[Path] | None, typer.Option(help="Study file, such as studies/paper_losses.json; repeatable.")
+    ] = None,
+    output: Annotated[Path, typer.Option(help="Folder for runs, tables and figures.")] = Path("benchmark"),
+    dataset: Annotated[Path | None, typer.Option(help="Prepared data set [default: a cohort of phantoms].")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Budget of each row, in epochs,")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="or in batches,")] = None,
+    minutes: Annotated[float | None, typer.Option(help="or in minutes of training steps.")] = None,
+    seeds: Annotated[str, typer.Option(help="With commas; each row is trained with each.")] = "0",
+    baseline: Annotated[
+        str | None, typer.Option(help="Row that the others are tested against [default: the first].")
+    ] = None,
+    source: Annotated[str | None, typer.Option(help="Modality to translate from [default: the bundles' own].")] = None,
+    target: Annotated[str | None, typer.Option(help="Modality to translate to [default: the bundles' own].")] = None,
+    config: Annotated[
+        list[str] | None, typer.Option(help="Config merged over every bundle, such as quick.json.")
+    ] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="key=value for every row; repeatable.")] = None,
+    metrics: Annotated[str | None, typer.Option(help="Names with commas [default: the paper's, and MAE].")] = None,
+    lpips_weights: Annotated[Path | None, typer.Option(help="File of the AlexNet weights for LPIPS.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Runs at a time [default: one a GPU, else one].")] = None,
+) -> None:
+    """Train, translate and evaluate several bundles alike, and compare them; run again to finish an interrupted one."""
+    from medtrans.benchmark.command import compare_bundles
+
+    result = compare_bundles(
+        rows or [], study or [], output,
+        dataset=dataset, budget=(epochs, steps, minutes), seeds=seeds, baseline=baseline, modalities=(source, target),
+        overlays=config or [], settings=settings or [], metrics=metrics, lpips_weights=lpips_weights, workers=workers,
+    )  # fmt: skip
+    result.tell()
+
+
 def main() -> None:
     """Run the command; bad input ends it with one line and exit code 2, failed cases with exit code 1."""
     try:

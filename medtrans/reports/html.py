@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,9 @@ from medtrans.html_pictures import data_uri
 from medtrans.metrics import ImageMetric
 from medtrans.reports.plots import distribution_plot
 from medtrans.reports.tables import LEVELS, REGIONS, by_image, headline_table, number
+
+if TYPE_CHECKING:
+    import jinja2
 
 EMBEDDED = 60  # pictures inside the file; more would make it too large to open
 HEADLINES = ("ssim", "psnr", "mae")
@@ -48,18 +52,12 @@ class Report:
 
 def write_html(report: Report, path: Path) -> Path:
     """Write the page; the pictures beyond the worst sixty are linked, not embedded."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )  # fmt: skip
     region = "mask" if (report.cases["region"] == "mask").any() else "whole"
     level = "volume"
     main = report.cases[(report.cases["level"] == level) & (report.cases["region"] == region)]
     shown = [metric for metric in report.metrics if np.isfinite(main[metric.name]).any()]
     ranked = worst_first(main, shown)
-    page = environment.get_template("report.html.j2").render(
+    page = environment().get_template("report.html.j2").render(
         report=report,
         headlines=_headlines(report, level, region),
         sections=_sections(report),
@@ -75,6 +73,16 @@ def write_html(report: Report, path: Path) -> Path:
     with written_whole(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
     return path
+
+
+def environment(*folders: Path) -> jinja2.Environment:
+    """The template engine, with the templates of ``folders`` and of this room."""
+    import jinja2
+
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader([*folders, Path(__file__).parent]), autoescape=True, trim_blocks=True,
+        lstrip_blocks=True, undefined=jinja2.StrictUndefined,
+    )  # fmt: skip
 
 
 def ranking(metrics: Sequence[ImageMetric]) -> ImageMetric:

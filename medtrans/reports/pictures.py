@@ -96,8 +96,8 @@ def translation_figure(
     ]
     if source is not None:
         columns.insert(0, (names[0], source, source_range or target_range, "gray", source_unit))
-    planes = _planes(target.shape, mask)
-    sizes = [_extent(target.shape, spacing, plane) for plane in planes]
+    planes = middle_planes(target.shape, mask)
+    sizes = [extent(target.shape, spacing, plane) for plane in planes]
     heights = [height / width for width, height in sizes]
     width = 2.6
     figure = Figure(figsize=(width * len(columns), width * sum(heights) + 1.0), dpi=110, facecolor="white")
@@ -111,7 +111,7 @@ def translation_figure(
         drawn: Any = None
         for row, (plane, index) in enumerate(planes.items()):
             axes = figure.add_subplot(grid[row, column])
-            drawn = _draw(axes, _cut(volume, plane, index), limits, colours, sizes[row])
+            drawn = draw_plane(axes, cut(volume, plane, index), limits, colours, sizes[row])
             if row == 0:
                 axes.set_title(name, fontsize=10, color=INK, pad=4)
             if column == 0:
@@ -126,7 +126,7 @@ def translation_figure(
     return figure
 
 
-def _planes(shape: Sequence[int], mask: np.ndarray | None) -> dict[str, int]:
+def middle_planes(shape: Sequence[int], mask: np.ndarray | None) -> dict[str, int]:
     """Plane -> index of its slice, through the middle of the mask."""
     inside = np.argwhere(mask) if mask is not None and mask.any() else None
     centre = [length // 2 for length in shape] if inside is None else np.round(np.median(inside, axis=0)).astype(int)
@@ -134,19 +134,22 @@ def _planes(shape: Sequence[int], mask: np.ndarray | None) -> dict[str, int]:
     return indices if shape[2] > 1 else {"axial": indices["axial"]}
 
 
-def _cut(volume: np.ndarray, plane: str, index: int) -> np.ndarray:
+def cut(volume: np.ndarray, plane: str, index: int) -> np.ndarray:
     """The slice with the eye's axes: rows from the top down, patient's right (or front) on the left."""
     across = {"axial": 2, "coronal": 1, "sagittal": 0}[plane]
     return np.take(volume, index, axis=across)[::-1, ::-1].T
 
 
-def _extent(shape: Sequence[int], spacing: Sequence[float], plane: str) -> tuple[float, float]:
+def extent(shape: Sequence[int], spacing: Sequence[float], plane: str) -> tuple[float, float]:
     """Width and height of the plane in millimetres."""
     across, up = {"axial": (0, 1), "coronal": (0, 2), "sagittal": (1, 2)}[plane]
     return shape[across] * spacing[across], shape[up] * spacing[up]
 
 
-def _draw(axes: Axes, image: np.ndarray, limits: tuple[float, float], colours: str, size: tuple[float, float]) -> Any:
+def draw_plane(
+    axes: Axes, image: np.ndarray, limits: tuple[float, float], colours: str, size: tuple[float, float]
+) -> Any:
+    """Draw one slice of :func:`cut` without ticks or frame, ``size`` millimetres wide and high."""
     drawn = axes.imshow(
         image, cmap=colours, vmin=limits[0], vmax=limits[1], extent=(0, size[0], 0, size[1]), interpolation="nearest"
     )

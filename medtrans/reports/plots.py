@@ -42,7 +42,7 @@ def distribution_plot(cases: pd.DataFrame, metrics: Sequence[ImageMetric], unit:
     for axes in panels[len(shown) :]:
         axes.set_visible(False)
     figure.tight_layout(h_pad=1.6, w_pad=1.4)
-    return _svg(figure)
+    return svg(figure)
 
 
 def _panel(axes: Axes, cases: pd.DataFrame, metric: ImageMetric, unit: str) -> None:
@@ -79,7 +79,7 @@ def _box(colour: str) -> dict[str, Any]:
     return {"boxprops": line, "whiskerprops": line, "capprops": line, "medianprops": line | {"linewidth": 2.0}}
 
 
-def _svg(figure: Any) -> str:
+def svg(figure: Any) -> str:
     """The figure as an ``<svg>`` element that scales with the page and keeps its text as text."""
     import matplotlib
 

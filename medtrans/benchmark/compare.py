@@ -215,7 +215,7 @@ def _notes(
         least = min(1.0, compared * smallest_p(subjects))
         if compared and least >= SIGNIFICANT:
             notes.append(
-                f"{study.title}: {counted(subjects, 'subject')} cannot make any difference significant: with {compared} "
+                f"{study.title}: {counted(subjects, 'subject')} cannot make a difference significant: with {compared} "
                 f"rows compared, the smallest corrected p that can come out is {least:.2g}. Look at the intervals"
             )
     return notes

@@ -16,6 +16,7 @@ from typing import Any
 from tqdm import tqdm
 
 from medtrans.benchmark.run import Children, Run
+from medtrans.cohorts.schedule import reason
 from medtrans.progress import on_terminal
 
 logger = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ def carry_out(runs: Sequence[Run], where: Sequence[Place]) -> list[dict[str, Any
             return run.carry_out(children, place)
         except Exception as error:  # one line in the table, as for every other reason
             logger.debug("%s", run.folder, exc_info=True)
-            return run.fail(f"{type(error).__name__}: {error}")
+            return run.fail(reason(error))
         finally:
             free.put(place)
 

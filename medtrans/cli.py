@@ -219,6 +219,7 @@ def benchmark(
     baseline: Annotated[
         str | None, typer.Option(help="Row that the others are tested against [default: the first].")
     ] = None,
+    only: Annotated[str | None, typer.Option(help="Of all rows those named, with commas.")] = None,
     source: Annotated[str | None, typer.Option(help="Modality to translate from [default: the bundles' own].")] = None,
     target: Annotated[str | None, typer.Option(help="Modality to translate to [default: the bundles' own].")] = None,
     config: Annotated[
@@ -234,8 +235,9 @@ def benchmark(
 
     result = compare_bundles(
         rows or [], study or [], output,
-        dataset=dataset, budget=(epochs, steps, minutes), seeds=seeds, baseline=baseline, modalities=(source, target),
-        overlays=config or [], settings=settings or [], metrics=metrics, lpips_weights=lpips_weights, workers=workers,
+        dataset=dataset, budget=(epochs, steps, minutes), seeds=seeds, baseline=baseline, only=only,
+        modalities=(source, target), overlays=config or [], settings=settings or [], metrics=metrics,
+        lpips_weights=lpips_weights, workers=workers,
     )  # fmt: skip
     result.tell()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from medtrans.benchmark.compare import METRICS, Benchmark, benchmark, dataset_folder
@@ -22,6 +23,7 @@ def compare_bundles(
     budget: tuple[int | None, int | None, float | None],
     seeds: str,
     baseline: str | None,
+    only: str | None,
     modalities: tuple[str | None, str | None],
     overlays: Sequence[str],
     settings: Sequence[str],
@@ -35,7 +37,7 @@ def compare_bundles(
         InputError: what was typed makes no benchmark.
     """
     limit = Budget(*budget)
-    studies = studies_of(rows, files, baseline)
+    studies = only_rows(studies_of(rows, files, baseline), only.split(",") if only else [])
     source, target = modalities
     folder = dataset or phantom_dataset(studies[0].rows[0], tuple(overlays), source, target)
     conditions = Conditions(
@@ -67,6 +69,24 @@ def studies_of(rows: Sequence[str], files: Sequence[Path], baseline: str | None)
     if baseline is not None and baseline not in known:
         raise InputError(f"baseline {baseline!r}", "is no row", f"Choose one of {', '.join(known)}")
     return studies
+
+
+def only_rows(studies: Sequence[Study], names: Sequence[str]) -> list[Study]:
+    """The studies with no other rows than those called ``names``; all where none is named.
+
+    Raises:
+        InputError: there is no such row.
+    """
+    known = [row.name for study in studies for row in study.rows]
+    for name in names:
+        if name not in known:
+            raise InputError(f"row {name!r}", "does not exist", f"Choose from {', '.join(known)}")
+    kept = []
+    for study in studies:
+        if rows := tuple(row for row in study.rows if row.name in names or not names):
+            baseline = study.baseline if study.baseline in [row.name for row in rows] else rows[0].name
+            kept.append(replace(study, rows=rows, baseline=baseline))
+    return kept
 
 
 def numbers(text: str) -> list[int]:

@@ -196,7 +196,7 @@ def _facts(conditions: Conditions, runs: Sequence[Run], subjects: int) -> dict[s
         "Spread": "SD and intervals over subjects, never over slices: slices of one head are not independent",
         "Intervals": f"95 %, bootstrap of the mean over subjects (bias-corrected, accelerated), {RESAMPLES} resamples",
         "Tests": "Wilcoxon signed-rank, two-sided, paired by subject, against the baseline of each study; p "
-        "corrected by Holm over the rows of one metric, level and region",
+        "corrected by Holm over the methods in one metric, level and region",
         "Time": "seconds a step: median over the run's batches, with whatever else the machine did; seconds a slice: "
         "whole volumes, from file to file",
         "Memory": "peak of the training process (resident), and of PyTorch on the GPU",
@@ -211,12 +211,12 @@ def _notes(
     """What the reader must know before the numbers."""
     notes = [reason for metric in metrics if (reason := metric.unavailable())]
     for study in studies:
-        compared = max(0, tables[study.name]["row"].nunique() - 1)
+        compared = len({row.name for row in study.rows} & set(tables[study.name]["row"])) - 1
         least = min(1.0, compared * smallest_p(subjects))
-        if compared and least >= SIGNIFICANT:
+        if compared > 0 and least >= SIGNIFICANT:
             notes.append(
                 f"{study.title}: {counted(subjects, 'subject')} cannot make a difference significant: with {compared} "
-                f"rows compared, the smallest corrected p that can come out is {least:.2g}. Look at the intervals"
+                f"methods compared, the smallest corrected p that can come out is {least:.2g}. Look at the intervals"
             )
     return notes
 

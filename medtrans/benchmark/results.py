@@ -46,7 +46,8 @@ def summary_table(subjects: pd.DataFrame, study: Study, metrics: Sequence[ImageM
     """Mean, SD, interval and test against the baseline for every level, region, metric and row.
 
     Several seeds of a row are averaged subject by subject first; ``seed_sd`` is the SD of the seeds' means. p-values
-    are corrected by Holm over the rows compared with the baseline in one metric, level and region.
+    are corrected by Holm over the methods compared with the baseline in one metric, level and region; that of the
+    untranslated source, which is no candidate, is left as it is.
     """
     order = [name for name in (SOURCE, *(row.name for row in study.rows)) if name in set(subjects["row"])]
     lines: list[dict] = []
@@ -55,7 +56,11 @@ def summary_table(subjects: pd.DataFrame, study: Study, metrics: Sequence[ImageM
             part = subjects[(subjects["level"] == level) & (subjects["region"] == region)]
             for metric in (metric for metric in metrics if metric.name in part and part[metric.name].notna().any()):
                 family = [_line(part, name, study.baseline, metric) for name in order]
-                for line, p in zip(family, holm([line["p"] for line in family]), strict=True):
+                methods = [np.nan if line["row"] == SOURCE else line["p"] for line in family]
+                corrected = [
+                    p if line["row"] != SOURCE else line["p"] for line, p in zip(family, holm(methods), strict=True)
+                ]
+                for line, p in zip(family, corrected, strict=True):
                     lines.append({"level": level, "region": region, "metric": metric.name, **line, "p_holm": p})
     return pd.DataFrame(lines)
 

@@ -117,7 +117,7 @@ class Run:
         if result["status"] == "done":
             return 1.0
         if result.get("trained"):
-            return TRAINING_SHARE
+            return (1 + TRAINING_SHARE) / 2 if result.get("translated") else TRAINING_SHARE
         try:
             total = json.loads(self.steps.with_suffix(".json").read_text())["total_steps"]
             with self.steps.open("rb") as file:

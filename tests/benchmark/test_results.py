@@ -46,10 +46,20 @@ def test_rows_are_tested_against_the_baseline_subject_by_subject(compared):
     assert (better["better"], better["compared"]) == (10, 10)
     assert better["difference"] == pytest.approx(0.1)
     assert better["p"] == pytest.approx(2 / 2**10)
-    assert better["p_holm"] == pytest.approx(2 * 2 / 2**10)  # two of the three were tested: the third never differs
+    assert better["p_holm"] == better["p"]  # the only method tested: the other never differs, the source is none
     assert np.isnan(same["p"])
     assert np.isnan(line(summary, "base")["p"])
     assert line(summary, "better", "mae")["better"] == 10  # lower is better
+
+
+def test_p_is_corrected_over_the_methods(study_of, run_of, finished, numbers):
+    study = study_of("base", "a", "b", "c")
+    runs = [run_of(row) for row in study.rows]
+    for run, offset in zip(runs, (0.0, 0.1, 0.2, -0.1), strict=True):
+        finished(run, numbers(offset), numbers(-0.3))
+    summary = summary_table(subject_table(runs), study, METRICS)
+    assert [line(summary, name)["p_holm"] for name in "abc"] == pytest.approx([3 * 2 / 2**10] * 3)
+    assert line(summary, SOURCE)["p_holm"] == pytest.approx(2 / 2**10)
 
 
 def test_the_untranslated_source_is_a_row_like_any_other(compared, numbers):
@@ -93,7 +103,7 @@ def test_people_see_the_best_in_bold_and_what_is_significant(compared):
     assert rows["better"].count("▲") == 2
     assert "▼" in rows[SOURCE]
     assert "▲" not in rows["same"]
-    assert "better in 10 of 10, p 0.004" in "\n".join(interval_lines(table))
+    assert "better in 10 of 10, p 0.002" in "\n".join(interval_lines(table))
 
 
 def test_a_failed_row_is_in_the_table_with_nothing_but_its_failure(compared, run_of):

@@ -113,8 +113,8 @@ def command_server():
 
 @pytest.fixture
 def workplace(tmp_path, command_server, small_settings):
-    """A fresh copy of what commands refer to: bundles without models, recipes, benchmarks."""
-    for name in ("bundles", "data_prep", "benchmarks"):
+    """A fresh copy of what commands refer to: bundles without models, recipes, benchmarks, studies."""
+    for name in ("bundles", "data_prep", "benchmarks", "studies"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("models", "eval", "__pycache__"))
     shutil.copy(ROOT / "Makefile", tmp_path)
     kept = {key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "LANG", "TMPDIR")}

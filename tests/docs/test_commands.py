@@ -9,6 +9,8 @@ how to run fails its page. What does not run as written:
 - commands on public data: only where the data are there.
 """
 
+import itertools
+import json
 import re
 import shlex
 import subprocess
@@ -38,6 +40,7 @@ GIVEN = {
     "docs/data-doctor.md": ["DATASET"],
     "docs/evaluation.md": ["DATASET", "SYNTHETIC", "REAL", "MASKS"],
     "docs/losses.md": ["DATASET", "SEGMENTER"],
+    "docs/method-comparison.md": ["DATASET"],
     "docs/scanner-exports.md": ["EXPORT"],
     "docs/troubleshooting.md": ["DATASET"],
     "docs/tutorial.md": ["EXPORT", "NEW_SCAN.nii.gz"],
@@ -50,6 +53,7 @@ PLAIN = {"cat", "cp", "ls", "mkdir"}  # run in bash as they are
 
 # Settings that keep a run small. They come last, so that they win over the command's own.
 SHORT = {"image_size": "[16,16]", "max_epochs": "1", "num_workers": "0"}
+BRIEF = ["--config", "quick.json", "--set", "image_size=[16,16]", "--set", "network_def#channels=[4,4]"]
 COARSE = ["--set", "spacing=[4,4,4]", "--set", "size=[64,64,null]", "--set", "registration#spacing=4", "--workers", "1"]
 
 
@@ -62,6 +66,8 @@ def appended(workplace, words):
         return [*words, *COARSE]
     if words[:2] == ["medtrans", "translate"]:
         return [*words, "--set", "threads=1"]
+    if words[:2] == ["medtrans", "benchmark"]:
+        return one_row_a_study(workplace, words)
     if words[:2] == ["medtrans", "convert"]:
         return [*words, "--workers", "1"]
     if words[1:3] == ["-m", "monai.bundle"] and words[4] == "training":
@@ -88,6 +94,18 @@ def appended(workplace, words):
         small = {"image_size": "[16,16]"} | workplace.small_settings(workplace.folder / words[2])
         return [*words, "--steps", "1", *(word for key, value in small.items() for word in ("--set", f"{key}={value}"))]
     return words
+
+
+def one_row_a_study(workplace, words):
+    """A benchmark of the first row of each study, or of the rows typed, for one epoch of tiny networks."""
+    given = dict(itertools.pairwise(words))
+    words = [
+        "1" if before in ("--epochs", "--steps") else word for before, word in zip(["", *words], words, strict=False)
+    ]
+    studies = [word for before, word in itertools.pairwise(words) if before == "--study"]
+    first = [next(iter(json.loads((workplace.folder / study).read_text())["rows"])) for study in studies]
+    only = [] if "--only" in given or not first else ["--only", ",".join(dict.fromkeys(first))]
+    return [*words, *only, *BRIEF]
 
 
 def run_training_anew(workplace, words):

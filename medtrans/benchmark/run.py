@@ -29,6 +29,7 @@ from medtrans.transforms.mapped_nifti import axis_number
 logger = logging.getLogger(__name__)
 SECONDS_TO_END = 10  # between asking a command to end and ending it
 INTERRUPTED = (-signal.SIGINT, -signal.SIGTERM)  # by Ctrl-C, which reaches the commands too
+TAIL = 1 << 16  # bytes that hold at least one row
 TRAINING_SHARE = 0.9  # of a run's time, for the progress line
 
 
@@ -120,11 +121,10 @@ class Run:
             return (1 + TRAINING_SHARE) / 2 if result.get("translated") else TRAINING_SHARE
         try:
             total = json.loads(self.steps.with_suffix(".json").read_text())["total_steps"]
-            with self.steps.open("rb") as file:
-                rows = sum(1 for _ in file) - 1
+            last = last_row(self.steps)
             if minutes := self.conditions.budget.minutes:
-                return TRAINING_SHARE * min(1.0, sum(self._seconds()) / (60 * minutes))
-            return TRAINING_SHARE * min(1.0, rows / max(1, self.conditions.budget.steps or total))
+                return TRAINING_SHARE * min(1.0, float(last["total_seconds"]) / (60 * minutes))
+            return TRAINING_SHARE * min(1.0, int(last["iteration"]) / max(1, self.conditions.budget.steps or total))
         except (OSError, ValueError, KeyError):
             return 0.0
 
@@ -221,10 +221,6 @@ class Run:
         with written_whole(self.folder / "result.json") as temporary:
             temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
-    def _seconds(self) -> list[float]:
-        with self.steps.open(newline="") as file:
-            return [float(row["seconds"]) for row in csv.DictReader(file)]
-
     def _costs(self) -> dict[str, Any]:
         """Time, memory and size, from what the training and the translation wrote down."""
         with self.steps.open(newline="") as file:
@@ -254,6 +250,22 @@ class Run:
         shapes = {case.name: case.shape for case in Cases.read(self.conditions.dataset)}
         slices = sum(shapes[name][axis] for name in taken if shapes.get(name))
         return sum(taken.values()) / slices if slices else None
+
+
+def last_row(path: Path) -> dict[str, str]:
+    """The last whole row of a table that another process is writing, without reading the rest.
+
+    Raises:
+        ValueError: there is none yet.
+    """
+    with path.open("rb") as file:
+        names = file.readline().decode().strip().split(",")
+        file.seek(max(file.tell(), path.stat().st_size - TAIL))
+        lines = file.read().decode(errors="replace").split("\n")[:-1]  # what follows the last line's end is half a row
+    for line in reversed(lines):
+        if len(values := line.strip().split(",")) == len(names):
+            return dict(zip(names, values, strict=True))
+    raise ValueError(f"{path} has no row yet")
 
 
 def reason_in(said: str, code: int) -> str:

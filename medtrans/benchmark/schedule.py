@@ -21,7 +21,7 @@ from medtrans.progress import on_terminal
 
 logger = logging.getLogger(__name__)
 Place = dict[str, str]
-GLANCE = 0.5  # seconds between two looks at what the runs have written
+GLANCE = 1.0  # seconds between two looks at what the runs have written
 BAR = "{desc}: {percentage:3.0f}%|{bar}| {postfix}"
 TOLD = 30.0  # seconds between two lines in a log
 

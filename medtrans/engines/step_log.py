@@ -23,9 +23,10 @@ MIB = 2**20
 
 
 class StepLog(CsvLog):
-    """Writes ``epoch, iteration, seconds, memory_mib, cuda_mib, items`` after each iteration. Attach it last.
+    """Writes ``epoch, iteration, seconds, total_seconds, memory_mib, cuda_mib, items`` an iteration. Attach it last.
 
-    ``seconds`` is the update with its logging, without loading the data and without validation; the memories are the
+    ``seconds`` is the update with its logging, without loading the data and without validation (and ``total_seconds`` the
+    sum so far, over resumes); the memories are the
     peaks of this process so far; ``items`` has a checksum of source and target for every image of the batch, as it came
     from the loader: two runs with equal columns saw the same augmented images in the same order. Beside the table a
     JSON file of the same name says what the run is: ``total_steps``, ``batch_size``, ``parameters`` of each network,
@@ -73,7 +74,7 @@ class StepLog(CsvLog):
         self.seconds += seconds
         cuda = torch.cuda.max_memory_allocated() / MIB if torch.cuda.is_initialized() else 0.0
         state = engine.state
-        row = {"epoch": state.epoch, "iteration": state.iteration, "seconds": seconds}
+        row = {"epoch": state.epoch, "iteration": state.iteration, "seconds": seconds, "total_seconds": self.seconds}
         self._write({**row, "memory_mib": peak_memory() / MIB, "cuda_mib": cuda, "items": self._items})  # type: ignore[dict-item]
 
 

@@ -6,10 +6,12 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
-from medtrans.benchmark.run import Children, Run, reason_in
+from medtrans.benchmark.conditions import Budget
+from medtrans.benchmark.run import Children, Run, last_row, reason_in
 from medtrans.benchmark.study import Row
 
 STEPS = (
@@ -87,8 +89,6 @@ def test_a_finished_run_is_not_done_again(run, stages):
 
 
 def test_other_metrics_only_evaluate_anew(run, stages, conditions):
-    from dataclasses import replace
-
     run.carry_out(Children(), {})
     stages.ran.clear()
     other = replace(run, conditions=replace(conditions, metrics=("psnr",)))
@@ -168,8 +168,23 @@ def test_a_command_that_outlived_its_benchmark_is_waited_for(run, stages):
 
 def test_how_far_it_is_follows_the_steps_written(run):
     assert run.share_done() == pytest.approx(0.9 * 3 / 4)  # 3 of the budget's 4 steps
+    minutes = replace(run, conditions=replace(run.conditions, budget=Budget(minutes=0.32)))
+    assert minutes.share_done() == pytest.approx(0.9 * 9.6 / 19.2)
     run.steps.unlink()
     assert run.share_done() == 0
+
+
+@pytest.mark.parametrize("half", ["", "1,4,0.1", "1,4,0.1,9.7,140,0,f"])
+def test_the_last_whole_row_is_read_while_the_next_is_being_written(tmp_path, half):
+    path = tmp_path / "steps.csv"
+    path.write_text(STEPS + half)
+    assert last_row(path)["iteration"] == "3"
+    many = "".join(f"1,{n},0.1,1.0,1,0,{'ab' * 40}\n" for n in range(4, 3000))
+    path.write_text(STEPS + many + half)
+    assert last_row(path)["iteration"] == "2999"
+    path.write_text(STEPS.splitlines()[0] + "\n")
+    with pytest.raises(ValueError, match="no row yet"):
+        last_row(path)
 
 
 def test_the_config_of_a_run_holds_data_places_seed_and_budget(run):

@@ -117,7 +117,7 @@ def workplace(tmp_path, command_server, small_settings):
     for name in ("bundles", "data_prep", "benchmarks", "studies"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("models", "eval", "__pycache__"))
     shutil.copy(ROOT / "Makefile", tmp_path)
-    kept = {key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "LANG", "TMPDIR")}
+    kept = {key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "LANG", "TMPDIR", "PYTHONPATH")}
     kept |= {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
     kept |= {"CUDA_VISIBLE_DEVICES": "", "MEDTRANS_CACHE": str(tmp_path / "cache"), "MKL_NUM_THREADS": "1"}
     kept |= {"MEDTRANS_DATA": str(PUBLIC_DATA)} if PUBLIC_DATA.is_dir() else {}

@@ -25,12 +25,11 @@ MIB = 2**20
 class StepLog(CsvLog):
     """Writes ``epoch, iteration, seconds, total_seconds, memory_mib, cuda_mib, items`` an iteration. Attach it last.
 
-    ``seconds`` is the update with its logging, without loading the data and without validation (and ``total_seconds`` the
-    sum so far, over resumes); the memories are the
-    peaks of this process so far; ``items`` has a checksum of source and target for every image of the batch, as it came
-    from the loader: two runs with equal columns saw the same augmented images in the same order. Beside the table a
-    JSON file of the same name says what the run is: ``total_steps``, ``batch_size``, ``parameters`` of each network,
-    ``generator_steps``, ``device``.
+    ``seconds`` is the update with its logging, without loading the data and without validation, ``total_seconds`` the
+    sum so far, over resumes; the memories are the peaks of this process so far; ``items`` has a checksum of source and
+    target for every image of the batch, as it came from the loader: two runs with equal columns saw the same augmented
+    images in the same order. Beside the table a JSON file of the same name says what the run is: ``total_steps``,
+    ``batch_size``, ``parameters`` of each network, ``generator_steps``, ``device``.
 
     Args:
         path: the CSV file; rows that a killed run wrote beyond its last checkpoint are dropped when it goes on.

@@ -57,18 +57,22 @@ def write_html(report: Report, path: Path) -> Path:
     main = report.cases[(report.cases["level"] == level) & (report.cases["region"] == region)]
     shown = [metric for metric in report.metrics if np.isfinite(main[metric.name]).any()]
     ranked = worst_first(main, shown)
-    page = environment().get_template("report.html.j2").render(
-        report=report,
-        headlines=_headlines(report, level, region),
-        sections=_sections(report),
-        plot=distribution_plot(main, shown, report.unit),
-        place=f"{LEVELS[level]}, {REGIONS[region]}",
-        columns=[{"title": f"{m.title} {m.arrow}", "unit": m.unit_in(report.unit)} for m in shown],
-        rows=[_case_row(main, case, shown) for case in ranked],
-        ranked_by=ranking(shown).title if shown else "",
-        pictures=_pictures(report.pictures, ranked, path.parent),
-        has_source=bool((report.cases["image"] == "source").any()),
-        definitions=[(f"{m.title} {m.arrow}", m.definition) for m in report.metrics],
+    page = (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            report=report,
+            headlines=_headlines(report, level, region),
+            sections=_sections(report),
+            plot=distribution_plot(main, shown, report.unit),
+            place=f"{LEVELS[level]}, {REGIONS[region]}",
+            columns=[{"title": f"{m.title} {m.arrow}", "unit": m.unit_in(report.unit)} for m in shown],
+            rows=[_case_row(main, case, shown) for case in ranked],
+            ranked_by=ranking(shown).title if shown else "",
+            pictures=_pictures(report.pictures, ranked, path.parent),
+            has_source=bool((report.cases["image"] == "source").any()),
+            definitions=[(f"{m.title} {m.arrow}", m.definition) for m in report.metrics],
+        )
     )
     with written_whole(path) as temporary:
         temporary.write_text(page, encoding="utf-8")

@@ -14,9 +14,11 @@ from medtrans.benchmark.conditions import Budget
 from medtrans.benchmark.run import Children, Run, last_row, reason_in
 from medtrans.benchmark.study import Row
 
-STEPS = (
-    "epoch,iteration,seconds,memory_mib,cuda_mib,items\n1,1,9.0,100,0,aa bb\n1,2,0.2,150,0,cc dd\n1,3,0.4,140,0,ee\n"
-)
+STEPS = """epoch,iteration,seconds,total_seconds,memory_mib,cuda_mib,items
+1,1,9.0,9.0,100,0,aa bb
+1,2,0.2,9.2,150,0,cc dd
+1,3,0.4,9.6,140,0,ee
+"""
 FACTS = {"total_steps": 3, "batch_size": 2, "generator_steps": 1, "device": "CPU", "threads": 1}
 WRITE = """
 import pathlib, sys

@@ -10,6 +10,7 @@ LOSSES/losses.md and a picture; a loss that is done is kept, so an interrupted r
 from __future__ import annotations
 
 import copy
+import io
 import json
 import math
 import time
@@ -24,6 +25,7 @@ from matplotlib.figure import Figure
 from monai.bundle import ConfigParser
 from monai.networks.nets import UNet
 from monai.utils import set_determinism
+from PIL import Image
 from torch import Tensor
 
 from medtrans.cohorts import Cases
@@ -77,6 +79,7 @@ def catalogue(segmenter: Path) -> dict[str, Entry]:
 
     return {
         "pix2pix": Entry(share=None),
+        "log": Entry(term("Adversarial", form="log"), "adversarial", None, trained=False),
         "least squares": form("least_squares"),
         "hinge": form("hinge"),
         "Wasserstein": form("wasserstein"),
@@ -345,24 +348,34 @@ def table(study: Study, weights: dict[str, dict[str, float]], records: dict[str,
 
 
 def draw(study: Study, names: list[str], path: Path, columns: int = 7) -> None:
-    """Output above error, one loss beside the other, source and target first."""
+    """Output, its error, and what the loss changed, one loss beside the other, source and target first."""
     slices = {name: np.load(study.folder / name.replace(" ", "_") / "slice.npz") for name in names}
-    first = next(iter(slices.values()))
-    panels = [("source", first["source"], None), ("target", first["target"], None)]
-    panels += [(name, s["found"], s["found"] - s["target"]) for name, s in slices.items()]
+    plain = slices["pix2pix"]
+    corner = [slice(max(0, at.min() - 1), at.max() + 2) for at in np.nonzero(plain["target"] > -0.9)]
+    panels = [("source", plain["source"], None, None), ("target", plain["target"], None, None)]
+    for name, arrays in slices.items():
+        change = None if name == "pix2pix" else arrays["found"] - plain["found"]
+        panels.append((name, arrays["found"], arrays["found"] - arrays["target"], change))
     rows = math.ceil(len(panels) / columns)
-    figure = Figure(figsize=(1.5 * columns, 3.15 * rows), layout="constrained")
-    axes = figure.subplots(2 * rows, columns, squeeze=False)
+    height, width = (place.stop - place.start for place in reversed(corner))
+    figure = Figure(figsize=(1.2 * columns, 3 * rows * 1.2 * height / width + 0.25 * rows), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)  # type: ignore[union-attr, call-arg]
+    axes = figure.subplots(3 * rows, columns, squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
-    for index, (name, image, error) in enumerate(panels):
+    for index, (name, *images) in enumerate(panels):
         row, column = divmod(index, columns)
-        top, bottom = axes[2 * row][column], axes[2 * row + 1][column]
-        top.imshow(image.T[::-1], cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
-        top.set_title(name, fontsize=9, pad=3)
-        if error is not None:
-            bottom.imshow(error.T[::-1], cmap="RdBu_r", vmin=-0.6, vmax=0.6, interpolation="nearest")
-    figure.savefig(path, dpi=80, facecolor="white")
+        for below, (image, limit) in enumerate(zip(images, (1.0, 0.8, 0.4), strict=True)):
+            if image is None:
+                continue
+            colours = "RdBu_r" if below else "gray"
+            shown = image[tuple(corner)].T[::-1]
+            axes[3 * row + below][column].imshow(shown, cmap=colours, vmin=-limit, vmax=limit, interpolation="nearest")
+        axes[3 * row][column].set_title(name, fontsize=8, pad=2)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=75, facecolor="white")
+    with written_whole(path) as temporary:  # 96 colours do, and make a small file
+        Image.open(drawn).convert("RGB").quantize(96).save(temporary, format="png", optimize=True)
 
 
 def main(

@@ -186,7 +186,8 @@ def read_series(
     with found_scans(export, workers) as files:
         for job in plan(files):
             if job.reason:
-                errors += [InputError(subject, job.reason, "Give the scanner's files")] if job.failed else []
+                told = InputError(subject, job.reason, "Give the scanner's files")
+                errors += [job.part.verdict if job.part and job.part.verdict else told] if job.failed else []
                 continue
             try:
                 volumes.append(_read(job, conversion or Conversion()))

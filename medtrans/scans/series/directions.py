@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -50,13 +51,18 @@ def check_directions(frames: Sequence[Frame]) -> list[str]:
     Raises:
         InputError: no single affine can place all images.
     """
-    off = apart(frames)
+    off = 0.0 if _equal(frames) else apart(frames)
     if off <= MOVED:
         return []
     told = f"directions or pixel spacings of its images differ by up to {off:.2f} mm at their edge"
     if off > _allowed(frames[0]):
         raise InputError("series", f"{told}: one affine cannot place them all", "Export each direction as a series")
     return [f"{told}: the median is taken"]
+
+
+def _equal(frames: Sequence[Frame]) -> bool:
+    first = frames[0]
+    return all(frame.orientation == first.orientation and frame.spacing == first.spacing for frame in frames)
 
 
 def _allowed(frame: Frame) -> float:
@@ -71,6 +77,8 @@ def by_direction(frames: Sequence[Frame]) -> list[list[Frame]]:
     drift, which :func:`check_directions` refuses where it is more than an affine can hold. Only where each direction
     among them is a stack of its own are they taken apart.
     """
+    if _equal(frames):
+        return [list(frames)]
     found = _linked(frames, TURNED, SCALED)
     return [piece for group in found for piece in (_own_stacks(group) or [group])]
 
@@ -107,20 +115,25 @@ def _own_stacks(group: list[Frame]) -> list[list[Frame]]:
 
 def _linked(frames: Sequence[Frame], turned: float, scaled: float) -> list[list[Frame]]:
     """Images in groups, each connected by steps of at most ``turned`` and ``scaled``; in the order of ``frames``."""
+    same: dict[Any, list[Frame]] = {}
+    for frame in frames:
+        same.setdefault((frame.orientation, frame.spacing), []).append(frame)
     rows, columns = frames[0].shape
     units = np.array([*[turned] * 6, scaled / rows, scaled / columns])
-    own = np.array([[*(frame.orientation or ()), *(frame.spacing or ())] for frame in frames]) / units
-    different, where = np.unique(own, axis=0, return_inverse=True)
+    different = np.array([[*orientation, *spacing] for orientation, spacing in same]) / units
     group = np.full(len(different), -1)
-    for number, first in enumerate(where[np.sort(np.unique(where, return_index=True)[1])]):
-        waiting = [first] if group[first] < 0 else []
+    left = np.arange(len(different))
+    while left.size:
+        number = int(left[0])
+        waiting = [number]
         while waiting:
-            here = waiting.pop()
-            group[here] = number
-            near = np.flatnonzero((group < 0) & (np.abs(different - different[here]).max(axis=1) <= 1))
-            group[near] = number
-            waiting += near.tolist()
+            near = np.abs(different[left] - different[waiting.pop()]).max(axis=1) <= 1
+            group[left[near]] = number
+            waiting += left[near].tolist()
+            left = left[~near]
+            if not left.size:
+                break
     found: dict[int, list[Frame]] = {}
-    for frame, number in zip(frames, group[where.ravel()], strict=True):
-        found.setdefault(int(number), []).append(frame)
+    for number, alike in zip(group, same.values(), strict=True):
+        found.setdefault(int(number), []).extend(alike)
     return list(found.values())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medtrans.scans.export.frames import Frame
+from medtrans.scans.series.localizers import NotAVolume
 from medtrans.scans.series.planes import SAME_PLANE, STACK, planes
 from medtrans.scans.space.distances import is_even
 
@@ -23,11 +24,15 @@ Planes = Sequence[Sequence[Frame]]
 def tell_doubts(parts: Sequence[Part]) -> None:
     """Add to the notes of the volumes among ``parts``, which are all those of one series, what looks doubtful."""
     volumes = [(part, planes(part.frames)) for part in parts if part.verdict is None]
+    images = sum(len(part.frames) for part in parts if not isinstance(part.verdict, NotAVolume))
     numbers = {frame.tags.get("InstanceNumber") for part in parts for frame in part.frames}
     usual = _usual_counts(volumes)
     for own, (part, stack) in enumerate(volumes):
-        if any(_one_stack(stack, other) for n, (_, other) in enumerate(volumes) if n != own):
+        others = [other for n, (_, other) in enumerate(volumes) if n != own and _parallel(stack, other)]
+        if any(_one_stack([stack, other]) for other in others) or _one_stack([stack, *others]):
             part.notes.append("together with another volume of its series it is one even stack: halves of one?")
+        if len(stack) < STACK and len(part.frames) < images / 2:
+            part.notes.append(f"holds {len(part.frames)} of {images} images of its series")
         most = usual.get(_kind(stack), 0)
         if len(stack) < most:
             part.notes.append(f"has {len(stack)} slices, others of its series {most}: are some missing?")
@@ -36,12 +41,16 @@ def tell_doubts(parts: Sequence[Part]) -> None:
             part.notes.append(f"InstanceNumber counts in steps of {step}: are slices between them missing?")
 
 
-def _one_stack(one: Planes, other: Planes) -> bool:
-    """Whether parallel planes, of which none is common, are at even distances together."""
-    normal = one[0][0].normal
-    if max(len(one), len(other)) < STACK or abs(normal @ other[0][0].normal) < PARALLEL:
+def _parallel(one: Planes, other: Planes) -> bool:
+    return bool(abs(one[0][0].normal @ other[0][0].normal) > PARALLEL)
+
+
+def _one_stack(stacks: Sequence[Planes]) -> bool:
+    """Whether several parallel stacks, with no plane in common, are at even distances together."""
+    normal = stacks[0][0][0].normal
+    along = np.sort([float(normal @ np.array(plane[0].position)) for stack in stacks for plane in stack])
+    if len(stacks) < 2 or len(along) <= STACK:
         return False
-    along = np.sort([float(normal @ np.array(plane[0].position)) for plane in (*one, *other)])
     return bool(np.diff(along).min() > SAME_PLANE) and is_even(along)
 
 

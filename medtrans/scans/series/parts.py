@@ -60,8 +60,8 @@ def split_series(frames: Sequence[Frame]) -> list[Part]:
             by_axis.setdefault((group[0].shape, group[0].kind, _axis(group[0])), []).append(group)
     for alike in by_axis.values():
         split += _of_several_directions(alike)
-    split.sort(key=lambda pair: _first_instance(pair[0].frames))
     if len(split) > 1:
+        split.sort(key=lambda pair: _first_instance(pair[0].frames))
         _name(split)
     parts = [part for part, _ in split]
     tell_doubts(parts)

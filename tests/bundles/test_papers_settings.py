@@ -1,0 +1,64 @@
+"""What every bundle ships with is what its paper, or the comparison in MedGAN's, trains with."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from monai.bundle import ConfigParser
+
+BUNDLES = Path(__file__).parents[2] / "bundles"
+WEIGHTS = {
+    "medgan": {"adversarial": 1, "perceptual": 20, "style": 1e-4, "content": 1e-4},
+    "pix2pix": {"adversarial": 1, "l1": 100},
+    "pan": {"adversarial": 1, "perceptual": 20},
+    "id_cgan": {"adversarial": 1, "l2": 150, "content": 1e-4},
+    "fila_sgan": {"adversarial": 1, "l1": 100, "style": 1e-4, "content": 1e-4, "total_variation": 1},
+    "regression": {"l1_body": 1, "l1": 0.1},
+    "simple": {"l1": 1},
+}
+BASELINES = ("pix2pix", "pan", "id_cgan", "fila_sgan")
+
+
+def config(name):
+    return json.loads((BUNDLES / name / "configs/train.json").read_text())
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_losses_and_their_weights(name):
+    assert {term: written["weight"] for term, written in config(name)["losses"].items()} == WEIGHTS[name]
+
+
+@pytest.mark.parametrize("name", [*BASELINES, "medgan", "simple"])
+def test_the_comparison_trains_all_methods_alike(name):
+    written = config(name)
+    assert (written["image_size"], written["batch_size"], written["max_epochs"]) == ([256, 256], 1, 200)
+    assert written["learning_rate"] == 2e-4
+    for optimizer in written["optimizers"].values():
+        assert (optimizer["_target_"], optimizer["betas"]) == ("torch.optim.Adam", [0.5, 0.999])
+    assert written["schedulers"] == {}
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_the_baselines_have_one_u_block_and_patches_of_sixteen(name):
+    parser = ConfigParser()
+    parser.read_config(str(BUNDLES / name / "configs/train.json"))
+    network, discriminator = (parser.get_parsed_content(x) for x in ("network_def", "discriminator_def"))
+    # the public pix2pix with batch norm, and the biases of the two convolutions that no norm follows here
+    assert sum(p.numel() for p in network.parameters()) == 54_407_809 + 64 + 512
+    assert discriminator(torch.rand(1, 2, 256, 256))[-1].shape[2:] == (126, 126)
+    assert parser.get_parsed_content("generator_steps") == 1
+
+
+def test_pan_leaves_the_pixels_out_and_keeps_a_margin():
+    perceptual = config("pan")["losses"]["perceptual"]
+    assert perceptual["layers"] == [0, 1, 1]
+    # 3 where the authors' weights of the layers sum up to 5 + 1.5 + 1.5 + 1
+    assert perceptual["margin"] == pytest.approx(3 * perceptual["weight"] * sum(perceptual["layers"]) / 9, abs=0.05)
+
+
+@pytest.mark.parametrize("name", ["regression", "simple"])
+def test_without_an_adversary_there_is_no_discriminator_anywhere(name):
+    written = config(name)
+    assert not any("discriminator" in key for key in (*written, *written["optimizers"], *written["method"]))
+    assert "Adversarial" not in json.dumps(written)

@@ -6,9 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from medtrans.errors import InputError
 from medtrans.scans.export.frames import Frame
 from medtrans.scans.intensity.pixels import fingerprint, stored_planes
+from medtrans.scans.series.planes import SAME_PLACE
 from medtrans.scans.series.repeats import moment
 
 
@@ -22,7 +25,7 @@ def without_copies(gathered: Sequence[Sequence[Frame]]) -> tuple[list[list[Frame
         The frames kept, by plane, and those dropped.
 
     Raises:
-        InputError: two different images carry one SOPInstanceUID.
+        InputError: two different images carry one SOPInstanceUID, or one image lies in two places of its plane.
     """
     rivals = [frame for plane in gathered for frame in _sharing_moment(plane)]
     marks = _marks(rivals)
@@ -44,6 +47,7 @@ def without_copies(gathered: Sequence[Sequence[Frame]]) -> tuple[list[list[Frame
         kept[number], dropped = _distinct(plane, [marks[id(frame)] for frame in plane], len(plane) - usual)
         copies += dropped
     _refuse_two_faces(kept)
+    _refuse_two_places(gathered, kept)
     return kept, copies
 
 
@@ -76,3 +80,15 @@ def _refuse_two_faces(gathered: Sequence[Sequence[Frame]]) -> None:
         names = Counter((frame.tags.get("SOPInstanceUID"), frame.index) for frame in plane)
         if any(count > 1 for (uid, _), count in names.items() if uid):
             raise InputError("series", "two different images carry the same SOPInstanceUID", "Export the series again")
+
+
+def _refuse_two_places(gathered: Sequence[Sequence[Frame]], kept: Sequence[Sequence[Frame]]) -> None:
+    """Copies must lie where one of the images that are kept lies, also within the plane."""
+    for plane, left in zip(gathered, kept, strict=True):
+        if len(left) == len(plane):
+            continue
+        places, every = (np.array([frame.position for frame in frames]) for frames in (left, plane))
+        apart = float(np.linalg.norm(every[:, None] - places, axis=2).min(axis=1).max())
+        if apart > SAME_PLACE:
+            told = f"one image is there twice, {apart:.2f} mm apart within its plane"
+            raise InputError("series", told, "Export the series again")

@@ -10,6 +10,7 @@ from medtrans.scans.export.frames import Frame
 from medtrans.scans.space.distances import is_even
 
 SAME_PLANE = 0.02  # mm; images closer together than this show the same plane
+SAME_PLACE = 0.1 + 1e-6  # mm; images of two time points closer together than this show the same place
 STACK = 3  # planes, at least, that are a stack of their own
 
 

@@ -12,10 +12,8 @@ from medtrans.errors import InputError
 from medtrans.scans.export.frames import Frame
 from medtrans.scans.series.copies import without_copies
 from medtrans.scans.series.directions import check_directions
-from medtrans.scans.series.planes import even, places, planes
+from medtrans.scans.series.planes import SAME_PLACE, even, places, planes
 from medtrans.scans.series.repeats import ORDERS, find_incomplete, in_time, uneven_repeats
-
-SAME_PLACE = 0.1 + 1e-6  # mm; images of two time points closer together than this show the same place
 
 
 @dataclass

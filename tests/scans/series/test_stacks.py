@@ -215,6 +215,14 @@ def test_byte_copies_and_resent_copies_are_dropped(make_series, reference_image)
     assert volume.metadata["files"] == 7
 
 
+@pytest.mark.parametrize("by", [0.3, 20.0])
+def test_one_image_in_two_places_of_its_plane_is_refused(make_series, by):
+    series = make_series().write_all()
+    series.write(2, "moved", ImagePositionPatient=[by, 0, 4])
+    with pytest.raises(InputError, match=f"one image is there twice, {by:.2f} mm apart within its plane"):
+        read_series(series.folder)
+
+
 def test_whole_series_sent_twice_is_one_volume(make_series, reference_image):
     series = make_series().write_all()
     for k in range(5):

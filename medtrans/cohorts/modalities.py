@@ -16,12 +16,23 @@ from medtrans.errors import InputError
 from medtrans.files import written_whole
 
 FORMAT = 1
+DIRECTIONS = ("source_to_target", "target_to_source")
 
 
-def describe_modalities(dataset_dir: str | os.PathLike[str], source: Modalities, target: Modalities) -> dict[str, Any]:
+def describe_modalities(
+    dataset_dir: str | os.PathLike[str],
+    source: Modalities,
+    target: Modalities,
+    target_dataset_dir: str | os.PathLike[str] | None = None,
+) -> dict[str, Any]:
     """The contract between training and inference, saved as ``models/modalities.json`` beside ``model.pt``.
 
     With it a new scan is scaled as the training scans were, and the output gets its physical unit.
+
+    Args:
+        dataset_dir: the data set's folder.
+        source, target: modality names.
+        target_dataset_dir: the data set that the targets come from; None is the same one.
 
     Returns:
         JSON-ready ``{"format": 1, "spacing": [mm, mm, mm], "size": [voxels or null, …] or null, "outside": "keep" or
@@ -31,17 +42,23 @@ def describe_modalities(dataset_dir: str | os.PathLike[str], source: Modalities,
         the recipe says so: ``"kind", "interpolation", "clamp", "series"``.
 
     Raises:
-        InputError: the data set has no usable recipe.json, lacks a modality, or has no training case with it.
+        InputError: a data set has no usable recipe.json, lacks a modality, or has no training case with it, or two
+            data sets have other voxel sizes.
     """
     cases = Cases.read(dataset_dir)
     recipe = _recipe(cases.root / "recipe.json")
+    others = cases if target_dataset_dir is None else Cases.read(target_dataset_dir)
+    other_recipe = _recipe(others.root / "recipe.json")
+    if not np.allclose(recipe["spacing"], other_recipe["spacing"], rtol=1e-3):
+        problem = f"has voxels of {other_recipe['spacing']} mm, the sources' data set {recipe['spacing']} mm"
+        raise InputError(others.root, problem, "Prepare both with the same `spacing`")
     return {
         "format": FORMAT,
         "spacing": [float(step) for step in recipe["spacing"]],
         "size": recipe.get("size"),
         "outside": (recipe.get("mask") or {}).get("outside", "keep"),
         "source": [_entry(cases, recipe, modality) for modality in _listed(source)],
-        "target": [_entry(cases, recipe, modality) for modality in _listed(target)],
+        "target": [_entry(others, other_recipe, modality) for modality in _listed(target)],
     }
 
 
@@ -52,12 +69,19 @@ def write_modalities(description: Mapping[str, Any], path: str | os.PathLike[str
     return Path(path)
 
 
-def read_modalities(path: str | os.PathLike[str]) -> dict[str, Any]:
+def read_modalities(path: str | os.PathLike[str], direction: str = DIRECTIONS[0]) -> dict[str, Any]:
     """Read ``models/modalities.json``.
 
+    Args:
+        path: the file.
+        direction: ``"source_to_target"``, as trained, or ``"target_to_source"``, which exchanges the two, for the
+            inference of methods that learn both directions.
+
     Raises:
-        InputError: there is no such file, it is not JSON, or it does not say what it must.
+        InputError: there is no such file, it is not JSON, or it does not say what it must; unknown direction.
     """
+    if direction not in DIRECTIONS:
+        raise InputError(f"direction {direction!r}", "is unknown", f"Use one of {', '.join(DIRECTIONS)}")
     path = Path(path)
     if not path.is_file():
         raise InputError(path, "does not exist", "Train the bundle first: training writes it beside model.pt")
@@ -66,6 +90,8 @@ def read_modalities(path: str | os.PathLike[str]) -> dict[str, Any]:
     complete = all({"modality", "background", "intensity", "window"} <= set(entry) for entry in entries)
     if description.get("format") != FORMAT or not entries or not complete or len(description.get("spacing", ())) != 3:
         raise InputError(path, f"does not describe modalities in format {FORMAT}", "Train the bundle again")
+    if direction == "target_to_source":
+        description["source"], description["target"] = description["target"], description["source"]
     return description
 
 

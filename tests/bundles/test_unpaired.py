@@ -1,0 +1,122 @@
+"""The unpaired bundles: no pair survives, two cohorts train together, both directions translate."""
+
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.bundle import ConfigWorkflow
+
+from medtrans import InputError
+from medtrans.cohorts import describe_modalities, read_modalities
+from medtrans.engines import run_inference
+from medtrans.errors import input_error_behind
+
+SHORT = {"image_size": [16, 16], "batch_size": 2, "max_epochs": 1, "num_workers": 0}
+
+
+def workflow(root, dataset, folder, small_settings, **settings):
+    bundle = root / "bundles/cyclegan"
+    flow = ConfigWorkflow(
+        config_file=str(bundle / "configs/train.json"),
+        workflow_type="train",
+        logging_file=False,
+        dataset_dir=str(dataset),
+        ckpt_dir=str(folder / "models"),
+        output_dir=str(folder / "eval"),
+        **{**SHORT, **small_settings(bundle), **settings},
+    )
+    flow.initialize()
+    return flow
+
+
+@pytest.fixture(scope="module")
+def trained(root, tiny_dataset, tmp_path_factory, small_settings):
+    """The models folder after one epoch; source and target each with a scale of their own."""
+    folder = tmp_path_factory.mktemp("cyclegan")
+    workflow(root, tiny_dataset, folder, small_settings).run()
+    return folder / "models"
+
+
+def test_subjects_of_a_paired_data_set_never_meet_themselves(root, tiny_dataset, tmp_path, small_settings):
+    flow = workflow(root, tiny_dataset, tmp_path, small_settings)
+    dataset = flow.parser.get_parsed_content("train::dataset")
+    for epoch in range(3):
+        for index in range(len(dataset)):
+            case = dataset.entry(epoch, index)["case"]
+            assert case["source"] != case["target"]
+    batch = next(iter(flow.parser.get_parsed_content("train::dataloader")))
+    assert set(batch) >= {"source", "target"}
+    assert batch["source"].shape == batch["target"].shape == (2, 1, 16, 16)
+    assert batch["source"].min() >= -1
+    assert batch["target"].max() <= 1
+
+
+def test_source_and_target_are_augmented_each_on_its_own(root, tiny_dataset, tmp_path, small_settings):
+    flow = workflow(root, tiny_dataset, tmp_path, small_settings)
+    dataset = flow.parser.get_parsed_content("train::dataset")
+    flips = flow.parser.get_parsed_content("train::preprocessing").transforms
+    drawn = []
+    for index in range(len(dataset)):
+        dataset[1, index]
+        drawn.append(tuple(t._do_transform for t in flips if type(t).__name__ == "RandFlipd"))
+    assert {(True, False), (False, True)} <= set(drawn)
+
+
+def test_both_directions_translate_to_the_others_unit(root, trained, tiny_dataset, tmp_path):
+    voxels = {}
+    for direction, modality in (("source_to_target", "T2"), ("target_to_source", "T1")):
+        folder = tmp_path / direction
+        options = {"ckpt_dir": str(trained), "direction": direction}
+        (row,) = run_inference(root / "bundles/cyclegan", tiny_dataset, folder, (), options)
+        assert modality in row["output"]
+        voxels[direction] = nib.load(folder / row["output"]).get_fdata()
+    forth, back = (torch.load(trained / name, weights_only=True) for name in ("model.pt", "model_to_source.pt"))
+    assert any(not torch.equal(forth[name], back[name]) for name in forth)
+    assert np.abs(voxels["source_to_target"] - voxels["target_to_source"]).max() > 0
+
+
+def test_an_unknown_direction_is_refused(root, trained, tiny_dataset, tmp_path):
+    options = {"ckpt_dir": str(trained), "direction": "sideways"}
+    with pytest.raises(RuntimeError) as error:
+        run_inference(root / "bundles/cyclegan", tiny_dataset, tmp_path, (), options)
+    assert "direction 'sideways' is unknown" in str(input_error_behind(error.value)).replace(":", "")
+
+
+def test_two_cohorts_of_other_subjects_train_together(root, make_dataset, tiny_dataset, tmp_path, small_settings):
+    mr = make_dataset(tmp_path / "mr", splits=("train", "train", "validation"), modalities=("T1",))
+    ct = make_dataset(tmp_path / "ct", splits=("train",) * 3, shape=(12, 10, 7), modalities=("T2",))
+    flow = workflow(
+        root,
+        mr,
+        tmp_path,
+        small_settings,
+        target_dataset_dir=str(ct),
+        val_dataset_dir=str(tiny_dataset),
+        position=0.3,
+    )
+    flow.run()
+    recorded = json.loads((tmp_path / "models/modalities.json").read_text())
+    assert [entry["modality"] for entry in recorded["source"] + recorded["target"]] == ["T1", "T2"]
+    assert (tmp_path / "models/model.pt").is_file()
+
+
+def test_directions_exchange_what_is_known_of_the_modalities(tiny_dataset, tmp_path):
+    from medtrans.cohorts import write_modalities
+
+    path = write_modalities(describe_modalities(tiny_dataset, "T1", "T2"), tmp_path / "modalities.json")
+    forth, back = read_modalities(path), read_modalities(path, "target_to_source")
+    assert forth["source"] == back["target"]
+    assert forth["target"] == back["source"]
+    assert forth["source"] != forth["target"]
+    with pytest.raises(InputError, match="source_to_target, target_to_source"):
+        read_modalities(path, "both")
+
+
+def test_data_sets_of_other_voxel_sizes_are_refused(make_dataset, tmp_path):
+    one, other = make_dataset(tmp_path / "one"), make_dataset(tmp_path / "other")
+    recipe = json.loads((other / "recipe.json").read_text())
+    (other / "recipe.json").write_text(json.dumps(recipe | {"spacing": [1.0, 1.0, 1.0]}))
+    with pytest.raises(InputError, match="Prepare both with the same"):
+        describe_modalities(one, "T1", "T2", other)

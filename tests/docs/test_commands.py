@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[2]
 GIVEN = {
     "README.md": ["EXPORT"],
     "bundles/medgan/docs/README.md": ["DATASET", "SCANS"],
+    "bundles/cyclegan/docs/README.md": ["DATASET"],
     "bundles/fila_sgan/docs/README.md": ["DATASET"],
     "bundles/id_cgan/docs/README.md": ["DATASET"],
     "bundles/pan/docs/README.md": ["DATASET"],

@@ -5,6 +5,7 @@ from medtrans.engines.budget import StepBudget
 from medtrans.engines.bundle_run import run_inference
 from medtrans.engines.checkpoints import BestModel, Checkpoints, load_network
 from medtrans.engines.csv_log import CsvLog
+from medtrans.engines.distributed import of_all_processes
 from medtrans.engines.inferers import WindowInferer, volumes_stay
 from medtrans.engines.sample_pictures import SamplePictures
 from medtrans.engines.step_log import StepLog
@@ -26,6 +27,7 @@ __all__ = [
     "VolumeTranslator",
     "WindowInferer",
     "load_network",
+    "of_all_processes",
     "run_inference",
     "save_volume",
     "source_and_target",

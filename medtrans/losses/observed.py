@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -54,6 +55,7 @@ class Observed:
         self._derived: dict[str, Observed] = {}
         self._found: dict[int, list[Features]] = {}
         self._original: dict[tuple[int, ...], Observed] = {}
+        self._kept: dict[Hashable, Any] = {}
 
     def features(self, extractor: Extractor) -> list[Tensor]:
         """What ``extractor`` finds in the image."""
@@ -103,6 +105,12 @@ class Observed:
         if self.discriminator is None:
             raise ValueError("a loss term needs a discriminator, but the method has none")
         return self._once(self.discriminator, self._conditioned)
+
+    def kept(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """What ``make`` gives, made when ``key`` is first asked for: what loss terms share beside features."""
+        if key not in self._kept:
+            self._kept[key] = make()
+        return self._kept[key]
 
     def _conditioned(self) -> Tensor:
         if self.source is None or not self.conditional:

@@ -32,9 +32,18 @@ class LossTerm(nn.Module):
     def prepare(self) -> None:
         """Fail now, not in the first batch, when something the term needs is missing (weights, for instance)."""
 
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """Networks that the term trains together with the generator, by the name that checkpoints give them."""
+        return {}
+
     def forward(self, candidate: Observed, target: Observed) -> Tensor:
         """The generator's loss: how far ``candidate`` is from what it should be."""
         raise NotImplementedError
+
+    def measured(self, candidate: Observed, target: Observed) -> dict[str, Tensor]:
+        """Named scalars to log beside the term's value, after ``forward`` on the same images; none is minimised."""
+        return {}
 
     def discriminator_loss(self, candidate: Observed, target: Observed) -> Tensor:
         """The discriminator's loss, for terms with ``trains_discriminator``."""
@@ -71,6 +80,20 @@ class LossTerms(nn.Module):
         """Whether some active term looks at the discriminator."""
         return self.train_a_discriminator or any(term.uses_discriminator for term in self._of_generator().values())
 
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """Networks that active terms train together with the generator; terms may share one.
+
+        Raises:
+            ValueError: two terms give one name to different networks.
+        """
+        found: dict[str, nn.Module] = {}
+        for term in self._of_generator().values():
+            for name, network in term.networks.items():
+                if found.setdefault(name, network) is not network:
+                    raise ValueError(f"two loss terms train different networks of the name {name!r}: share one")
+        return found
+
     def _of_generator(self) -> dict[str, LossTerm]:
         return {name: term for name, term in self._all().items() if term.weight != 0}
 
@@ -81,11 +104,16 @@ class LossTerms(nn.Module):
         return cast("dict[str, LossTerm]", dict(self.terms.items()))
 
     def generator_loss(self, candidate: Observed, target: Observed) -> tuple[Tensor, dict[str, Tensor]]:
-        """Weighted total and the unweighted value of every active term."""
-        values = {name: term(candidate, target) for name, term in self._of_generator().items()}
+        """Weighted total, and the unweighted value of every active term with what it measures, as ``<term>_<name>``."""
+        terms = self._of_generator()
+        values = {name: term(candidate, target) for name, term in terms.items()}
         if not values:
             raise ValueError("no loss term has a weight other than 0: there is nothing to train the generator with")
-        total = torch.stack([self._all()[name].weight * value for name, value in values.items()]).sum()
+        total = torch.stack([terms[name].weight * value for name, value in values.items()]).sum()
+        with torch.no_grad():
+            for name, term in terms.items():
+                measured = term.measured(candidate, target).items()
+                values |= {f"{name}_{measure}": value for measure, value in measured}
         return total, values
 
     def discriminator_loss(self, candidate: Observed, target: Observed) -> tuple[Tensor, dict[str, Tensor]]:

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from medtrans.losses import LossTerms
+
 Batch = dict[str, Any]
 Loss = Callable[[Batch], tuple[Tensor, dict[str, Tensor]]]
 
@@ -85,3 +87,16 @@ def frozen(*networks: nn.Module | None) -> Iterator[None]:
     finally:
         for network, training in before:
             network.requires_grad_(True).train(training)
+
+
+def trained_by_terms(terms: LossTerms, optimizer: Optimizer) -> dict[str, nn.Module]:
+    """The networks that loss terms train together with the generator, by name.
+
+    Raises:
+        ValueError: the generator's optimiser leaves one of them as it was initialised.
+    """
+    stepped = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    for name, network in terms.networks.items():
+        if not all(id(parameter) in stepped for parameter in network.parameters()):
+            raise ValueError(f"a loss term trains {name!r}, but optimizers#generator lacks its parameters: add them")
+    return terms.networks

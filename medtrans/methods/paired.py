@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from medtrans.losses import LossTerm, LossTerms, Observed
-from medtrans.methods.method import Batch, Method, Stepper, frozen
+from medtrans.methods.method import Batch, Method, Stepper, frozen, trained_by_terms
 
 
 class PairedTranslation(Method):
@@ -22,7 +22,8 @@ class PairedTranslation(Method):
     Args:
         generator: source ``(B, C, *spatial)`` -> target ``(B, C', *spatial)``, both in [-1, 1].
         losses: name -> term, see :mod:`medtrans.losses`.
-        optimizers: ``generator`` and, with a discriminator, ``discriminator``.
+        optimizers: ``generator``, which also holds the parameters of networks that loss terms train, and, with a
+            discriminator, ``discriminator``.
         discriminator: candidate and source concatenated -> hidden outputs and logits; None where no term needs one.
         generator_steps: updates of G for each of D.
         schedulers: as ``optimizers``.
@@ -37,11 +38,12 @@ class PairedTranslation(Method):
         generator_steps: int = 3,
         schedulers: Mapping[str, LRScheduler] | None = None,
     ) -> None:
+        terms = LossTerms(losses)
         networks = {"generator": generator} | ({} if discriminator is None else {"discriminator": discriminator})
-        super().__init__(networks, optimizers, schedulers)
+        super().__init__(networks | trained_by_terms(terms, optimizers["generator"]), optimizers, schedulers)
         if generator_steps < 1:
             raise ValueError(f"generator_steps is at least 1, got {generator_steps}")
-        self.losses = LossTerms(losses)
+        self.losses = terms
         if self.losses.use_a_discriminator and discriminator is None:
             raise ValueError("a loss term needs a discriminator, but the method has none")
         self.generator, self.discriminator, self.generator_steps = generator, discriminator, generator_steps

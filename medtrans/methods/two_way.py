@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from medtrans.losses import LossTerm, LossTerms, Observed
 from medtrans.methods.image_pool import ImagePool
-from medtrans.methods.method import Batch, Method, Stepper, frozen
+from medtrans.methods.method import Batch, Method, Stepper, frozen, trained_by_terms
 
 OTHER = {"source": "target", "target": "source"}
 
@@ -46,8 +46,10 @@ class TwoWayTranslation(Method):
     ) -> None:
         given = {"target": discriminator_of_target, "source": discriminator_of_source}
         discriminators = {f"discriminator_of_{domain}": d for domain, d in given.items() if d is not None}
-        super().__init__({**generators, **discriminators}, optimizers, schedulers)
-        self.losses = LossTerms(losses)
+        terms = LossTerms(losses)
+        networks = {**generators, **discriminators, **trained_by_terms(terms, optimizers["generator"])}
+        super().__init__(networks, optimizers, schedulers)
+        self.losses = terms
         if self.losses.use_a_discriminator and len(discriminators) < 2:
             raise ValueError("a loss term needs the discriminators of both domains, but the method has not both")
         self.discriminators = given

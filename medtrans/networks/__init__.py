@@ -3,6 +3,7 @@
 from medtrans.networks.bigan import BiGAN, BiGANDiscriminator
 from medtrans.networks.bigan_features import BiGANFeatures
 from medtrans.networks.casnet import CasNet
+from medtrans.networks.deformation_net import DeformationNet
 from medtrans.networks.frozen_network import FrozenNetwork
 from medtrans.networks.medical_features import MedicalFeatures
 from medtrans.networks.multi_scale_discriminator import MultiScaleDiscriminator
@@ -22,6 +23,7 @@ __all__ = [
     "BiGANDiscriminator",
     "BiGANFeatures",
     "CasNet",
+    "DeformationNet",
     "FrozenNetwork",
     "MedicalFeatures",
     "MultiScaleDiscriminator",

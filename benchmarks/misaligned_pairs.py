@@ -9,7 +9,7 @@ method trains the same U-block for the same number of steps on the same batches.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import matplotlib
 import nibabel
@@ -54,6 +54,7 @@ def slices(cohort: Cases, split: str, millimetres: float, seed: int, size: int) 
     for number, case in enumerate(cohort):
         if case.split != split:
             continue
+        assert case.mask is not None
         mask = np.asarray(nibabel.load(case.mask).dataobj)
         images = {"mask": mask}
         for key, modality in (("source", "T1"), ("target", "T2")):
@@ -74,7 +75,7 @@ def build(name: str, seed: int) -> PairedTranslation:
     """The method of that name, with networks drawn from ``seed``."""
     torch.manual_seed(seed)
     generator, discriminator = UBlock(2, 1, 1, (24, 48, 96)), PatchDiscriminator(2, 2, channels=32)
-    groups = [{"params": list(generator.parameters())}]
+    groups: list[dict[str, Any]] = [{"params": list(generator.parameters())}]
     losses: dict[str, LossTerm] = {"l1": L1(100.0)}
     if "registered" in name:
         registration = DeformationNet(2)
@@ -98,7 +99,7 @@ def train(method: PairedTranslation, data: dict[str, Tensor], steps: int, seed: 
         chosen = random.choice(len(data["source"]), 8, replace=False)
         logged.append(method.update([{key: images[chosen] for key, images in data.items()}], stepper))
     last = pd.DataFrame([{k: v.item() for k, v in row.items()} for row in logged[-max(1, steps // 10) :]])
-    return last.mean().to_dict()
+    return {str(key): float(value) for key, value in last.mean().items()}
 
 
 def judge(method: PairedTranslation, data: dict[str, Tensor]) -> dict[str, float]:
@@ -168,10 +169,10 @@ def main(
         if {"l1", "l1 registered"} <= set(trained):
             picture(output / "misaligned-pairs.png", trained, test, data, spacing)
     table = pd.DataFrame(rows).drop(columns="seed").groupby(["misalignment", "method"], sort=False).agg(["mean", "std"])
-    table.columns = [f"{value} {what}" for value, what in table.columns]
+    table.columns = [" ".join(column) for column in table.columns.to_list()]
     lines = [" | ".join(["misalignment mm", "method", *table.columns]), " | ".join(["---"] * (2 + table.shape[1]))]
-    for (mm, name), values in table.iterrows():
-        lines.append(" | ".join([f"{mm:g}", name, *(f"{value:.4g}" for value in values)]))
+    for values in table.reset_index().itertuples(index=False):
+        lines.append(" | ".join(f"{value:.4g}" if isinstance(value, float) else str(value) for value in values))
     (output / "summary.md").write_text("\n".join(f"| {line} |" for line in lines) + "\n", encoding="utf-8")
     typer.echo((output / "summary.md").read_text(encoding="utf-8"))
 

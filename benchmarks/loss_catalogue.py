@@ -385,7 +385,7 @@ def main(
     start: Annotated[int, typer.Option(help="Epochs of the pix2pix that all go on from.")] = 8,
     epochs: Annotated[int, typer.Option(help="Epochs that each goes on for.")] = 2,
     share: Annotated[float, typer.Option(help="How hard an added loss pulls, relative to 100·L1.")] = 0.5,
-    repeats: Annotated[int, typer.Option(help="Timed steps.")] = 3,
+    repeats: Annotated[int, typer.Option(help="Timed steps.")] = 12,
     settings: Annotated[list[str] | None, typer.Option("--set", help="id=value of the bundle; repeatable.")] = None,
 ) -> None:
     """Train, measure, print a table, draw."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from monai.networks.nets import DynUNet
 from torch import Tensor, nn
 
@@ -45,7 +44,8 @@ class ResidualUNet(nn.Module):
         if activation not in ("tanh", None):
             raise ValueError(f"activation is 'tanh' or None, got {activation!r}")
         halvings = len(channels) - 1
-        self.multiple, self.activation = 2**halvings, activation
+        self.multiple = 2**halvings
+        self.activation = nn.Tanh() if activation == "tanh" else nn.Identity()
         self.unet = DynUNet(
             spatial_dims=spatial_dims,
             in_channels=in_channels,
@@ -61,5 +61,4 @@ class ResidualUNet(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Translate ``image``; see the class for shapes and ranges."""
         size = list(image.shape[2:])
-        output = crop_to(self.unet(pad_to_multiple(image, self.multiple)), size)
-        return torch.tanh(output) if self.activation == "tanh" else output
+        return crop_to(self.activation(self.unet(pad_to_multiple(image, self.multiple))), size)

@@ -110,3 +110,15 @@ def test_generator_loads_with_monai_bundle_load(bundle, tmp_path, small_settings
     assert type(loaded) is type(network)
     for name, value in network.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], value)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*")
+def test_the_generator_exports_to_torchscript(bundle, small_settings):
+    small = {key: value for key, value in small_settings(bundle).items() if key.startswith("network_def::")}
+    parser = ConfigParser()
+    parser.read_config(str(bundle / "configs/train.json"))
+    parser.update(small)
+    torch.manual_seed(0)
+    network = parser.get_parsed_content("network_def").eval()
+    image = torch.rand(1, 1, 18, 21)
+    torch.testing.assert_close(torch.jit.script(network)(image), network(image))

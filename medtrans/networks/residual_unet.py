@@ -26,7 +26,8 @@ class ResidualUNet(nn.Module):
         out_channels: channels of the target image.
         channels: filters of each level from outside in, at least 3; every level but the first halves the size.
         norm: MONAI norm specification.
-        activation: ``"tanh"`` bounds the output to [-1, 1]; None leaves it linear, as nnU-Net's regressions do.
+        activation: ``"tanh"`` bounds the output to [-1, 1], where the background is -1; None leaves it linear, as
+            nnU-Net's regressions do.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class ResidualUNet(nn.Module):
         out_channels: int,
         channels: Sequence[int] = CHANNELS,
         norm: Norm = INSTANCE,
-        activation: str | None = None,
+        activation: str | None = "tanh",
     ) -> None:
         super().__init__()
         if len(channels) < 3:

@@ -97,6 +97,13 @@ def test_every_page_is_reached_from_the_readme(pages):
     assert set(pages) <= reached
 
 
+def test_every_loss_is_in_the_catalogue():
+    from medtrans.losses import available
+
+    text = prose("docs/losses.md")
+    assert [name for name in available() if f"`{name}`" not in text] == []
+
+
 def test_commands_do_not_hide_in_blocks_without_a_language(pages, blocks_of):
     for page in pages:
         for language, text in blocks_of(page):

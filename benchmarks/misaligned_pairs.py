@@ -118,7 +118,8 @@ def picture(path: Path, methods: dict[str, PairedTranslation], test: dict, train
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(2, 4, figsize=(10, 5.4))
-    one, pair = len(test["source"]) // 2, slice(len(train_data["source"]) // 2, len(train_data["source"]) // 2 + 1)
+    one, other = (int(data["mask"].flatten(1).sum(1).argmax()) for data in (test, train_data))
+    pair = slice(other, other + 1)
     with torch.no_grad():
         source = test["source"][one : one + 1]
         outputs = [methods[name].generator(source) for name in ("l1", "l1 registered")]
@@ -156,7 +157,8 @@ def main(
     cohort = write_phantom_cohort(output / "phantoms", heads, ("T1", "T2"), spacing)
     size = int(np.ceil(224 / spacing / 8) * 8)
     test, rows = slices(cohort, "test", 0, 0, size), []
-    for millimetres in misalignment or (0.0, 2.0, 4.0, 8.0):
+    levels = misalignment or [0.0, 2.0, 4.0, 8.0]
+    for millimetres in levels:
         for seed in range(seeds):
             data, trained = slices(cohort, "train", millimetres, seed, size), {}
             for name in method or METHODS:
@@ -166,7 +168,7 @@ def main(
                 rows.append(row | {k: v for k, v in logged.items() if k.startswith("registered_")})
                 typer.echo(", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{v}" for k, v in rows[-1].items()))
                 pd.DataFrame(rows).to_csv(output / "results.csv", index=False)
-        if {"l1", "l1 registered"} <= set(trained):
+        if {"l1", "l1 registered"} <= set(trained) and millimetres == max(levels):
             picture(output / "misaligned-pairs.png", trained, test, data, spacing)
     table = pd.DataFrame(rows).drop(columns="seed").groupby(["misalignment", "method"], sort=False).agg(["mean", "std"])
     table.columns = [" ".join(column) for column in table.columns.to_list()]

@@ -43,6 +43,7 @@ GIVEN = {
     "docs/losses.md": ["DATASET", "SEGMENTER"],
     "docs/method-comparison.md": ["DATASET"],
     "docs/scanner-exports.md": ["EXPORT"],
+    "docs/misaligned-pairs.md": ["DATASET"],
     "docs/troubleshooting.md": ["DATASET"],
     "docs/tutorial.md": ["EXPORT", "NEW_SCAN.nii.gz"],
 }  # fmt: skip
@@ -91,6 +92,8 @@ def appended(workplace, words):
         small["phantom"] = '{"subjects": 4, "spacing": 12, "modalities": ["T1", "T2"]}'
         sets = [word for key, value in small.items() for word in ("--set", f"{key}={value}")]
         return [*words, "--losses", "Wasserstein,SSIM", "--start", "1", "--epochs", "1", "--repeats", "1", *sets]
+    if words[:2] == ["python", "benchmarks/misaligned_pairs.py"]:
+        return [*words, "--heads", "3", "--steps", "2", "--seeds", "1", "--spacing", "12", "--misalignment", "8"]
     if words[:2] == ["python", "benchmarks/training_step.py"]:
         small = {"image_size": "[16,16]"} | workplace.small_settings(workplace.folder / words[2])
         return [*words, "--steps", "1", *(word for key, value in small.items() for word in ("--set", f"{key}={value}"))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
 from medtrans.errors import InputError
 from medtrans.networks.bigan import BIGAN_CHANNELS, image_branch
+from medtrans.networks.instrument import Instrument
 from medtrans.networks.norms import Norm
 from medtrans.networks.padding import pad_to_multiple
 from medtrans.networks.spectral import spectrally_normalised
@@ -23,7 +24,7 @@ PREFIX = "image_branch."
 WEIGHT, NORMALISED_WEIGHT = "0.weight", "0.parametrizations.weight.original"
 
 
-class BiGANFeatures(nn.Module):
+class BiGANFeatures(Instrument):
     """What the image branch of a BiGAN's discriminator sees in an image, for cycle-perceptual and cycle-style losses.
 
     Called with images in [-1, 1] of any size it returns the feature maps ``(N, d_j, *spatial_j)`` of every hidden
@@ -43,34 +44,25 @@ class BiGANFeatures(nn.Module):
     def __init__(self, weights: str | os.PathLike[str], norm: Norm = None) -> None:
         super().__init__()
         self.weights, self.norm = os.fspath(weights), norm
-        self.stages: nn.ModuleList | None = None
-        self.device_of = nn.Buffer(torch.empty(0), persistent=False)
 
-    def load(self) -> BiGANFeatures:
-        """Read the weights now; called once, later calls do nothing."""
-        if self.stages is None:
-            stages = self._random() if self.weights == "random" else self._read(Path(self.weights).expanduser())
-            for layer in stages.eval().modules():  # in training mode the power iteration would go on
-                if is_parametrized(layer, "weight"):
-                    remove_parametrizations(layer, "weight")
-            self.stages = stages.requires_grad_(False).to(self.device_of.device)
-        return self
-
-    def train(self, mode: bool = True) -> BiGANFeatures:
-        """Stays in evaluation mode: it is an instrument, not a part of the model."""
-        return super().train(False)
+    def read(self) -> nn.ModuleList:
+        """The hidden layers of the discriminator's image branch."""
+        stages = self._random() if self.weights == "random" else self._read(Path(self.weights).expanduser())
+        for layer in stages.eval().modules():  # in training mode the power iteration would go on
+            if is_parametrized(layer, "weight"):
+                remove_parametrizations(layer, "weight")
+        return stages
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Features of ``image``, see the class."""
-        self.load()
-        assert self.stages is not None
-        first = self.stages[0][0]  # type: ignore[index]
+        stages = cast("nn.ModuleList", self.loaded())
+        first = stages[0][0]  # type: ignore[index]
         if image.dim() - 2 > first.weight.dim() - 2:
             image = image.movedim(-1, 1).flatten(0, 1)
         if image.shape[1] != first.in_channels:
             image = image.flatten(0, 1).unsqueeze(1)
-        found, features = [], pad_to_multiple(image, 2 ** len(self.stages))
-        for stage in self.stages:
+        found, features = [], pad_to_multiple(image, 2 ** len(stages))
+        for stage in stages:
             features = stage(features)
             found.append(features)
         return found

@@ -11,11 +11,12 @@ from monai.bundle import ConfigParser
 from torch import Tensor, nn
 
 from medtrans.errors import InputError
+from medtrans.networks.instrument import Instrument
 
 CONFIGS = ("inference.json", "inference.yaml", "inference.yml", "train.json", "train.yaml", "train.yml")
 
 
-class FrozenNetwork(nn.Module):
+class FrozenNetwork(Instrument):
     """A segmentation network, for instance, as loss terms use it: parameters frozen, gradients flow to the image.
 
     Called with images in [-1, 1], it rescales them to what the network was trained on, and returns the network's
@@ -40,28 +41,14 @@ class FrozenNetwork(nn.Module):
         super().__init__()
         self.path, self.z_score = Path(path).expanduser(), z_score
         self.lower, self.upper = float(scale[0]), float(scale[1])
-        self.network: nn.Module | None = None
-        self.device_of: Tensor
-        self.register_buffer("device_of", torch.zeros(()), persistent=False)
 
-    def load(self) -> FrozenNetwork:
-        """Read the network now; called once, later calls do nothing."""
-        if self.network is None:
-            network = _from_bundle(self.path) if self.path.is_dir() else _from_script(self.path)
-            for parameter in network.parameters():  # a script has no requires_grad_ of its own
-                parameter.requires_grad_(False)
-            self.network = network.eval().to(self.device_of)
-        return self
-
-    def train(self, mode: bool = True) -> FrozenNetwork:
-        """Stays in evaluation mode: it is an instrument, not a part of the model."""
-        return super().train(False)
+    def read(self) -> nn.Module:
+        """The bundle's network, or the script."""
+        return _from_bundle(self.path) if self.path.is_dir() else _from_script(self.path)
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """What the network says of ``image``, see the class."""
-        self.load()
-        assert self.network is not None
-        output = self.network(self._scaled(image))
+        output = self.loaded()(self._scaled(image))
         return [output if isinstance(output, Tensor) else output[0]]
 
     def _scaled(self, image: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import torch
 from monai.losses.perceptual import (
@@ -16,6 +17,7 @@ from monai.losses.perceptual import (
 from torch import Tensor, nn
 
 from medtrans.errors import InputError
+from medtrans.networks.instrument import Instrument
 
 HUB = "Project-MONAI/perceptual-models:main"  # where MONAI's PerceptualLoss takes them from
 NETWORKS: dict[str, type[nn.Module]] = {
@@ -26,7 +28,7 @@ NETWORKS: dict[str, type[nn.Module]] = {
 BGR_MEAN = (0.406, 0.456, 0.485)  # MONAI's subtract_mean
 
 
-class MedicalFeatures(nn.Module):
+class MedicalFeatures(Instrument):
     """What a network trained on medical images sees in an image, for perceptual losses.
 
     Called with images in [-1, 1] it returns one feature map ``(N, d, *small)``, normalised to length 1 over d, as
@@ -49,38 +51,28 @@ class MedicalFeatures(nn.Module):
         super().__init__()
         if network not in NETWORKS:
             raise InputError(f"perceptual network {network!r}", "is unknown", f"Use one of {', '.join(NETWORKS)}")
-        self.network, self.folder = network, None if folder is None else Path(folder).expanduser()
+        self.name, self.folder = network, None if folder is None else Path(folder).expanduser()
         self.mean: Tensor
         self.register_buffer("mean", torch.tensor(BGR_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.model: nn.Module | None = None
 
-    def load(self) -> MedicalFeatures:
-        """Read the network now; called once, later calls do nothing."""
-        if self.model is None:
-            with _hub_folder(self.folder) as folder:
-                try:
-                    model = NETWORKS[self.network](net=self.network).model
-                except Exception as error:  # the hub's code, download and files can fail in any way
-                    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-                    raise InputError(
-                        folder,
-                        f"does not hold the perceptual network {self.network} ({reason})",
-                        f"On a machine with internet `pip install huggingface_hub`, run torch.hub.load('{HUB}', "
-                        f"'{self.network}', trust_repo=True), and copy that machine's torch.hub.get_dir() here",
-                    ) from error
-            self.model = model.eval().requires_grad_(False).to(self.mean)
-        return self
-
-    def train(self, mode: bool = True) -> MedicalFeatures:
-        """Stays in evaluation mode: it is an instrument, not a part of the model."""
-        return super().train(False)
+    def read(self) -> nn.Module:
+        """The network from torch's hub folder, or downloaded."""
+        with _hub_folder(self.folder) as folder:
+            try:
+                return cast(nn.Module, NETWORKS[self.name](net=self.name).model)
+            except Exception as error:  # the hub's code, download and files can fail in any way
+                reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+                raise InputError(
+                    folder,
+                    f"does not hold the perceptual network {self.name} ({reason})",
+                    f"On a machine with internet `pip install huggingface_hub`, run torch.hub.load('{HUB}', "
+                    f"'{self.name}', trust_repo=True), and copy that machine's torch.hub.get_dir() here",
+                ) from error
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Features of ``image``, see the class."""
-        self.load()
-        assert self.model is not None
-        prepared = self._as_bgr(image) if self.network.startswith("radimagenet") else self._as_volumes(image)
-        return [normalize_tensor(self.model(prepared))]
+        prepared = self._as_bgr(image) if self.name.startswith("radimagenet") else self._as_volumes(image)
+        return [normalize_tensor(self.loaded()(prepared))]
 
     def _as_bgr(self, image: Tensor) -> Tensor:
         """[-1, 1] image or volume -> batch of BGR images in [0, 1] less the mean."""
@@ -93,7 +85,7 @@ class MedicalFeatures(nn.Module):
     def _as_volumes(self, image: Tensor) -> Tensor:
         """``(B, C, X, Y, Z)`` -> ``(B·C, 1, X, Y, Z)``, each normalised as MONAI does it for a batch of one."""
         if image.dim() != 5:
-            raise ValueError(f"{self.network} sees volumes (B, C, X, Y, Z), not {tuple(image.shape)}")
+            raise ValueError(f"{self.name} sees volumes (B, C, X, Y, Z), not {tuple(image.shape)}")
         volumes = image.flatten(0, 1)[:, None, None]
         return torch.cat([medicalnet_intensity_normalisation(volume) for volume in volumes])
 

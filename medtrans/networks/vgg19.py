@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from medtrans.errors import InputError
 from medtrans.files import file_hash
+from medtrans.networks.instrument import Instrument
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ INPUT_SCALES: dict[str, tuple[tuple[float, float, float], tuple[float, float, fl
 }
 
 
-class VGG19Features(nn.Module):
+class VGG19Features(Instrument):
     """What VGG-19 (Simonyan and Zisserman 2014) sees in an image, for style, content and perceptual losses.
 
     Called with images in [-1, 1], ``(B, C, X, Y)`` or ``(B, C, X, Y, Z)``, it returns five feature maps
@@ -60,38 +61,28 @@ class VGG19Features(nn.Module):
         mean, divisor = INPUT_SCALES[input_scale]
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("divisor", torch.tensor(divisor).view(1, 3, 1, 1), persistent=False)
-        self.extractor: nn.Module | None = None
 
-    def load(self) -> VGG19Features:
-        """Read the weights now; called once, later calls do nothing."""
-        if self.extractor is None:
-            from torchvision.models import vgg19
-            from torchvision.models.feature_extraction import create_feature_extractor
+    def read(self) -> nn.Module:
+        """VGG-19 up to the last layer that is asked for."""
+        from torchvision.models import vgg19
+        from torchvision.models.feature_extraction import create_feature_extractor
 
-            with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                torch.manual_seed(0)  # random weights are the same in every run, and a resumed run goes on with them
-                network = vgg19(weights=None)
-            if self.weights == "random":
-                logger.warning(
-                    "VGG-19 features have RANDOM weights (weights: random): style and content terms carry no learned "
-                    "notion of texture. Use `weights: imagenet` or a path for real training."
-                )
-            else:
-                self._read_into(network)
-            extractor = create_feature_extractor(network, list(LAYERS)).eval().requires_grad_(False)
-            self.extractor = extractor.to(self.mean.device)
-        return self
-
-    def train(self, mode: bool = True) -> VGG19Features:
-        """Stays in evaluation mode: it is an instrument, not a part of the model."""
-        return super().train(False)
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.manual_seed(0)  # random weights are the same in every run, and a resumed run goes on with them
+            network = vgg19(weights=None)
+        if self.weights == "random":
+            logger.warning(
+                "VGG-19 features have RANDOM weights (weights: random): style and content terms carry no learned "
+                "notion of texture. Use `weights: imagenet` or a path for real training."
+            )
+        else:
+            self._read_into(network)
+        return create_feature_extractor(network.eval(), list(LAYERS))
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Features of ``image``, see the class."""
-        self.load()
-        assert self.extractor is not None
-        return list(self.extractor(self._as_rgb(image)).values())
+        return list(self.loaded()(self._as_rgb(image)).values())
 
     def _as_rgb(self, image: Tensor) -> Tensor:
         """[-1, 1] image or volume -> batch of RGB images on the weights' input scale."""

@@ -82,7 +82,7 @@ def test_frozen_but_for_the_image(hub):
     image = torch.rand(1, 1, 16, 16, requires_grad=True)
     features(image)[0].square().sum().backward()
     assert not any(p.requires_grad for p in features.parameters())
-    assert not features.model.training
+    assert not features.network.training
     assert image.grad is not None
 
 

@@ -20,7 +20,7 @@ def random_features():
 def test_features_are_the_first_relu_of_each_block(random_features):
     torch.manual_seed(0)
     image = torch.rand(1, 1, 48, 48) * 2 - 1
-    network = random_features.extractor
+    network = random_features.network
     rgb = ((image + 1) / 2 * 255).expand(-1, 3, -1, -1) - torch.tensor([123.68, 116.779, 103.939]).view(1, 3, 1, 1)
     x = rgb
     expected = []
@@ -67,7 +67,7 @@ def test_random_weights_are_announced_and_the_same_each_time(caplog):
 
 
 def test_stays_in_evaluation_mode(random_features):
-    assert not random_features.train().extractor.training
+    assert not random_features.train().network.training
 
 
 def test_missing_file_says_what_to_fetch_and_where_to_put_it(tmp_path):
@@ -92,7 +92,7 @@ def weight_file(tmp_path_factory):
 def test_weights_come_from_the_users_file(weight_file):
     features = VGG19Features(weight_file).load()
     saved = torch.load(weight_file, weights_only=True)
-    assert torch.equal(features.extractor.state_dict()["features.0.weight"], saved["features.0.weight"])
+    assert torch.equal(features.network.state_dict()["features.0.weight"], saved["features.0.weight"])
 
 
 def test_a_file_with_another_hash_is_refused(weight_file):

@@ -1,6 +1,7 @@
 """The unpaired bundles: no pair survives, two cohorts train together, both directions translate."""
 
 import json
+import sys
 
 import nibabel as nib
 import numpy as np
@@ -120,3 +121,19 @@ def test_data_sets_of_other_voxel_sizes_are_refused(make_dataset, tmp_path):
     (other / "recipe.json").write_text(json.dumps(recipe | {"spacing": [1.0, 1.0, 1.0]}))
     with pytest.raises(InputError, match="Prepare both with the same"):
         describe_modalities(one, "T1", "T2", other)
+
+
+@pytest.mark.slow
+def test_two_processes_train_both_directions(root, tiny_dataset, tmp_path, run_command, small_settings):
+    files = "['bundles/cyclegan/train.json','bundles/cyclegan/multi_gpu_train.json']"
+    options = {**SHORT, **small_settings(root / "bundles/cyclegan"), "batch_size": 1, "dataset_dir": tiny_dataset}
+    options |= {"ckpt_dir": tmp_path / "models", "output_dir": tmp_path / "eval", "device": "$torch.device('cpu')"}
+    words = [word for key, value in options.items() for word in (f"--{key}", str(value).replace(" ", ""))]
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "monai.bundle")
+    run_command(sys.executable, *launcher, "run", "training", "--config_file", files, *words)
+    saved = torch.load(tmp_path / "models/checkpoint.pt", weights_only=True)
+    assert len(saved["pool_target"]["images"]) == len(saved["pool_source"]["images"]) == 18  # of both processes
+    networks = {name for name in saved if name.startswith("network_")}
+    assert len(networks) == 4
+    assert not any(key.startswith("module.") for name in networks for key in saved[name])
+    assert (tmp_path / "models/model_to_source.pt").is_file()

@@ -1,3 +1,4 @@
+import errno
 import logging
 import os
 import shutil
@@ -133,7 +134,11 @@ def test_a_data_set_may_move_and_may_be_read_only(tmp_path, monkeypatch):
     shutil.move(tmp_path / "a", tmp_path / "b")
     assert len(slice_items(tmp_path / "b", "T1", "CT")) == expected
     (tmp_path / "b" / CACHE_NAME).unlink()
-    monkeypatch.setattr("medtrans.files.os.access", lambda *_: False)
+
+    def read_only(*_):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("medtrans.files.os.replace", read_only)
     assert len(slice_items(tmp_path / "b", "T1", "CT")) == expected
     assert not (tmp_path / "b" / CACHE_NAME).exists()
 

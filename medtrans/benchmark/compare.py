@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
@@ -82,14 +82,26 @@ def benchmark(
     """
     output = output.expanduser().resolve()
     check_writable(output)
-    all_metrics.create(conditions.metrics or METRICS)
+    measured = replace(conditions, metrics=_available(conditions))
     for study in studies:
         for row in study.rows:
             conditions.check(row)
-    runs = runs_of(studies, conditions, output, seeds)
+    runs = runs_of(studies, measured, output, seeds)
     distinct = list({run.folder: run for study_runs in runs.values() for run in study_runs}.values())
     carry_out(distinct, where)
     return written(studies, runs, conditions, output)
+
+
+def _metrics(conditions: Conditions) -> list[ImageMetric]:
+    return all_metrics.create(conditions.metrics or METRICS, {"lpips": {"weights": conditions.lpips_weights}})
+
+
+def _available(conditions: Conditions) -> tuple[str, ...]:
+    """Names of the metrics that can be computed here: when LPIPS gets its weights, runs are judged anew."""
+    reasons = {metric.name: metric.unavailable() for metric in _metrics(conditions)}
+    if not (names := tuple(name for name, reason in reasons.items() if not reason)):
+        raise InputError("the metrics", "are not available", next(iter(filter(None, reasons.values()))))
+    return names
 
 
 def runs_of(
@@ -109,7 +121,7 @@ def written(
     studies: Sequence[Study], runs: Mapping[str, Sequence[Run]], conditions: Conditions, output: Path
 ) -> Benchmark:
     """Every table, figure and page from what the runs have left."""
-    metrics = all_metrics.create(conditions.metrics or METRICS, {"lpips": {"weights": conditions.lpips_weights}})
+    metrics = _metrics(conditions)
     table = pd.concat([run_table(runs[study.name], output).assign(study=study.name) for study in studies])
     write_table(table, output / "runs.csv")
     subjects = {study.name: subject_table(runs[study.name]) for study in studies}

@@ -163,13 +163,15 @@ def test_a_run_can_be_repeated_by_the_command_in_its_log(compared):
         assert str(folder / "benchmark.json") in words
 
 
-def test_mistakes_are_refused_before_anything_is_trained(heads, tmp_path, run_medtrans):
+def test_mistakes_are_refused_before_anything_is_trained(heads, tmp_path, run_medtrans, monkeypatch):
+    monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path / "hub"))
     bundle, shared = f"{ROOT}/bundles/pix2pix", ("--dataset", heads, "--output", tmp_path / "out")
     cases = {
         "Give one of --epochs": ["benchmark", bundle, *shared],
         "is not a bundle": ["benchmark", tmp_path, *shared, "--epochs", "1"],
         "Did you mean 'learning_rate'": ["benchmark", f"{bundle}+learning_rat=1", *shared, "--epochs", "1"],
         "metric 'ssmi'": ["benchmark", bundle, *shared, "--epochs", "1", "--metrics", "ssmi"],
+        "the metrics: are not available": ["benchmark", bundle, *shared, "--epochs", "1", "--metrics", "lpips"],
         "is not a data set": ["benchmark", bundle, "--dataset", tmp_path, "--epochs", "1"],
         "row 'b'": ["benchmark", f"a={bundle}", *shared, "--epochs", "1", "--only", "b"],
         "the rows": ["benchmark", *shared, "--epochs", "1"],

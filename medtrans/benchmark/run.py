@@ -29,6 +29,7 @@ from medtrans.transforms.mapped_nifti import axis_number
 logger = logging.getLogger(__name__)
 SECONDS_TO_END = 10  # between asking a command to end and ending it
 INTERRUPTED = (-signal.SIGINT, -signal.SIGTERM)  # by Ctrl-C, which reaches the commands too
+CHECKPOINT_EVERY = 1000  # steps: an epoch of a large data set is hours; it changes no result
 TAIL = 1 << 16  # bytes that hold at least one row
 TRAINING_SHARE = 0.9  # of a run's time, for the progress line
 
@@ -195,6 +196,7 @@ class Run:
         places = {"ckpt_dir": "models", "output_dir": "training"}
         content = {
             "dataset_dir": str(self.conditions.dataset),
+            "checkpoint_every": CHECKPOINT_EVERY,
             **{key: str(self.folder / name) for key, name in places.items()},
             **self.conditions.values(self.row, self.seed),
             **self.conditions.budget.overlay(),

@@ -193,7 +193,7 @@ def test_the_config_of_a_run_holds_data_places_seed_and_budget(run):
     written = json.loads(run._write_overlay().read_text())
     assert written["dataset_dir"] == str(run.conditions.dataset)
     assert (written["ckpt_dir"], written["output_dir"]) == (str(run.folder / "models"), str(run.folder / "training"))
-    assert written["seed"] == 0
+    assert (written["seed"], written["checkpoint_every"]) == (0, 1000)
     assert "+train::handlers" in written
 
 

@@ -101,15 +101,13 @@ def appended(workplace, words):
 
 
 def one_row_a_study(workplace, words):
-    """A benchmark of the first row of each study, or of the rows typed, for one epoch of tiny networks."""
-    given = dict(itertools.pairwise(words))
-    words = [
-        "1" if before in ("--epochs", "--steps") else word for before, word in zip(["", *words], words, strict=False)
-    ]
-    studies = [word for before, word in itertools.pairwise(words) if before == "--study"]
-    first = [next(iter(json.loads((workplace.folder / study).read_text())["rows"])) for study in studies]
-    only = [] if "--only" in given or not first else ["--only", ",".join(dict.fromkeys(first))]
-    return [*words, *only, *BRIEF]
+    """A benchmark of the first row of each study, or of the rows typed, for one epoch or step of tiny networks."""
+    told = [*itertools.pairwise(["", *words])]
+    words = ["1" if before in ("--epochs", "--steps") else word for before, word in told]
+    studies = [json.loads((workplace.folder / word).read_text()) for before, word in told if before == "--study"]
+    named = [word.split(",")[0] for before, word in told if before == "--only"]
+    only = named or list(dict.fromkeys(next(iter(study["rows"])) for study in studies))
+    return [*words, *(["--only", ",".join(only)] if only else []), *BRIEF]
 
 
 def run_training_anew(workplace, words):

@@ -79,15 +79,8 @@ def bundle_files(bundle: Path) -> dict[str, str]:
     """
     common, method = bundle.parent / COMMON, _read(bundle / METHOD)
     shared = {path.name: _read(path) for path in sorted(common.glob("*.json"))}
-    left_out = {f"{name}.json" for name, part in method.items() if part is None}
-    configs = {name: config for name, config in shared.items() if name not in left_out}
-    for name, part in method.items():
-        if part is not None:
-            file = f"{name}.json"
-            configs[file] = merged(shared[file], part) if file in shared else part
-    configs[INFERENCE] = _with_network(configs[INFERENCE], configs[TRAIN]["network_def"])
     texts = {}
-    for name, config in configs.items():
+    for name, config in _configs(shared, method).items():
         heads = re.findall(r'^\n    "(\S+?)": ', _text(common / name), re.MULTILINE) if name in shared else ()
         texts[name] = rendered(config, paragraphs=frozenset(heads)) + "\n"
     texts["logging.conf"] = _text(common / "logging.conf")
@@ -95,6 +88,19 @@ def bundle_files(bundle: Path) -> dict[str, str]:
     # The root files make `--config_file bundles/<name>/train.json` work; real ones, as links break on Windows.
     files |= {f"configs/{name}": text for name, text in texts.items()}
     return files | {name: text for name, text in texts.items() if "/" not in name}
+
+
+def _configs(shared: Mapping[str, Config], method: Mapping[str, Config | None]) -> dict[str, Config]:
+    """The bundle's configs by name of file: the shared ones with its changes, and its own overlays."""
+    configs = dict(shared)
+    for name, part in method.items():
+        file = f"{name}.json"
+        if part is None:
+            configs.pop(file, None)
+        else:
+            configs[file] = merged(shared[file], part) if file in shared else part
+    configs[INFERENCE] = _with_network(configs[INFERENCE], configs[TRAIN]["network_def"])
+    return configs
 
 
 def _with_network(inference: Config, network: Config) -> Config:

@@ -69,6 +69,7 @@ def test_a_copied_bundle_trains_and_translates_with_the_installed_wheel(installe
     tiny = {
         "phantom": '{"subjects":3,"spacing":12.0,"modalities":["T1","T2"]}',
         "image_size": "[16,16]",
+        "network_def::blocks": "2",
         "network_def::channels": "[4,4]",
         "losses::style::weight": "0",
         "losses::content::weight": "0",

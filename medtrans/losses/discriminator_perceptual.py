@@ -18,7 +18,7 @@ class DiscriminatorPerceptual(LossTerm):
     The discriminator is frozen while the generator is updated: gradients reach the generator only.
 
     With a ``margin`` m the discriminator minimises [m − w Σ_i λ_i P_i]₊ too, w the weight: it looks for differences
-    until they cost the generator m (PAN, Wang 2018, eq. 6). The image itself is usually left out there (λ_0 = 0).
+    until they cost the generator m (PAN, Wang 2018). The image itself is usually left out there (λ_0 = 0).
 
     Args:
         weight: factor in the generator's total (λ₁ = 20 in MedGAN).

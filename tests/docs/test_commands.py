@@ -55,7 +55,7 @@ PLAIN = {"cat", "cp", "ls", "mkdir"}  # run in bash as they are
 
 # Settings that keep a run small. They come last, so that they win over the command's own.
 SHORT = {"image_size": "[16,16]", "max_epochs": "1", "num_workers": "0"}
-BRIEF = ["--config", "quick.json", "--set", "image_size=[16,16]", "--set", "network_def#channels=[4,4]"]
+BRIEF = ["--config", "quick.json", "--set", "image_size=[16,16]", "--set", "threads=1"]
 COARSE = ["--set", "spacing=[4,4,4]", "--set", "size=[64,64,null]", "--set", "registration#spacing=4", "--workers", "1"]
 
 

@@ -90,7 +90,8 @@ def test_time_left_follows_from_what_this_call_has_done():
 
 
 SCRIPT = """
-import json, sys
+import json, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a terminal: in the background it is ignored
 from pathlib import Path
 from medtrans.benchmark.conditions import Budget, Conditions
 from medtrans.benchmark.run import Run

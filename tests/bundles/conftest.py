@@ -88,6 +88,28 @@ def _run(*words, cwd=ROOT, check=True, **environment):
     return done
 
 
+def _training_workflow(files, dataset, folder, **settings):
+    """The training of ``train.json`` and overlays in this process, initialised; models and tables go to ``folder``."""
+    from monai.bundle import ConfigWorkflow
+
+    flow = ConfigWorkflow(
+        config_file=[str(file) for file in files],
+        workflow_type="train",
+        logging_file=False,
+        dataset_dir=str(dataset),
+        ckpt_dir=str(folder / "models"),
+        output_dir=str(folder / "eval"),
+        **settings,
+    )
+    flow.initialize()
+    return flow
+
+
+@pytest.fixture(scope="session")
+def training_workflow():
+    return _training_workflow
+
+
 @pytest.fixture(scope="session")
 def make_dataset():
     return write_dataset

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from monai.bundle import ConfigWorkflow
 
 from medtrans.cohorts import EpochDataset, slice_items, write_phantom_cohort
 
@@ -22,20 +21,15 @@ def phantoms(tmp_path_factory):
     return folder
 
 
-def workflow(root, phantoms, folder, **overrides):
+@pytest.fixture(scope="module")
+def workflow(root, training_workflow):
     """The quick MedGAN as it ships, two epochs long."""
-    files = [str(root / "bundles/medgan/configs" / name) for name in ("train.json", "quick.json")]
-    settings = {
-        "dataset_dir": str(phantoms),
-        "ckpt_dir": str(folder / "models"),
-        "output_dir": str(folder / "eval"),
-        "max_epochs": EPOCHS,
-        "val_every": 8,
-        **overrides,
-    }
-    flow = ConfigWorkflow(config_file=files, workflow_type="train", logging_file=False, **settings)
-    flow.initialize()
-    return flow
+
+    def begin(phantoms, folder, **overrides):
+        files = [root / "bundles/medgan/configs" / name for name in ("train.json", "quick.json")]
+        return training_workflow(files, phantoms, folder, **{"max_epochs": EPOCHS, "val_every": 8, **overrides})
+
+    return begin
 
 
 def slices(flow, phantoms, split):
@@ -63,9 +57,9 @@ def look_up(train, source, bins=64):
 
 
 @pytest.fixture(scope="module")
-def bar(phantoms, root, tmp_path_factory):
+def bar(workflow, phantoms, tmp_path_factory):
     """What training has to reach on the held-out heads: the higher of the two demands."""
-    flow = workflow(root, phantoms, tmp_path_factory.mktemp("bar"), **WITHOUT_VGG)
+    flow = workflow(phantoms, tmp_path_factory.mktemp("bar"), **WITHOUT_VGG)
     train, test = tuple(slices(flow, phantoms, "train")), tuple(slices(flow, phantoms, "test"))
     identity, mapped = psnr(test[0], test[1]), psnr(look_up(train, test[0]), test[1])
     assert identity < mapped, "a look-up must beat doing nothing, or the phantoms are too easy"
@@ -86,17 +80,17 @@ def held_out(flow, phantoms):
     return reached
 
 
-def test_the_quick_medgan_learns(phantoms, root, bar, tmp_path):
-    assert held_out(workflow(root, phantoms, tmp_path), phantoms) >= bar
+def test_the_quick_medgan_learns(workflow, phantoms, bar, tmp_path):
+    assert held_out(workflow(phantoms, tmp_path), phantoms) >= bar
 
 
-def test_a_flipped_perceptual_loss_does_not_learn(phantoms, root, bar, tmp_path):
-    flow = workflow(root, phantoms, tmp_path, **WITHOUT_VGG, **{"losses::perceptual::weight": -20.0})
+def test_a_flipped_perceptual_loss_does_not_learn(workflow, phantoms, bar, tmp_path):
+    flow = workflow(phantoms, tmp_path, **WITHOUT_VGG, **{"losses::perceptual::weight": -20.0})
     assert held_out(flow, phantoms) < bar
 
 
-def test_wrong_pairing_does_not_learn(phantoms, root, bar, tmp_path):
-    flow = workflow(root, phantoms, tmp_path, **WITHOUT_VGG)
+def test_wrong_pairing_does_not_learn(workflow, phantoms, bar, tmp_path):
+    flow = workflow(phantoms, tmp_path, **WITHOUT_VGG)
     items = flow.parser.get_parsed_content("train::dataset").data
     targets = [item["target"] for item in items]
     for item, target in zip(items, targets[len(targets) // 3 :] + targets[: len(targets) // 3], strict=True):
@@ -105,14 +99,14 @@ def test_wrong_pairing_does_not_learn(phantoms, root, bar, tmp_path):
     assert held_out(flow, phantoms) < bar
 
 
-def test_a_wrong_target_range_does_not_learn(phantoms, root, bar, tmp_path):
-    flow = workflow(root, phantoms, tmp_path, **WITHOUT_VGG)
+def test_a_wrong_target_range_does_not_learn(workflow, phantoms, bar, tmp_path):
+    flow = workflow(phantoms, tmp_path, **WITHOUT_VGG)
     for item in flow.parser.get_parsed_content("train::dataset").data:
         lower, upper, *unit = item["windows"]["target"][0]
         item["windows"]["target"] = [[lower, 1.5 * upper, *unit]]
     assert held_out(flow, phantoms) < bar
 
 
-def test_a_frozen_generator_does_not_learn(phantoms, root, bar, tmp_path):
-    flow = workflow(root, phantoms, tmp_path, **WITHOUT_VGG, learning_rate=0.0, max_epochs=1)
+def test_a_frozen_generator_does_not_learn(workflow, phantoms, bar, tmp_path):
+    flow = workflow(phantoms, tmp_path, **WITHOUT_VGG, learning_rate=0.0, max_epochs=1)
     assert held_out(flow, phantoms) < bar

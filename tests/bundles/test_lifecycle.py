@@ -22,22 +22,16 @@ def bundle(request):
     return BUNDLES / request.param
 
 
-def workflow(bundle, dataset, folder, settings):
-    flow = ConfigWorkflow(
-        config_file=str(bundle / "configs/train.json"),
-        workflow_type="train",
-        logging_file=False,
-        dataset_dir=str(dataset),
-        ckpt_dir=str(folder / "models"),
-        output_dir=str(folder / "eval"),
-        **{**SHORT, **settings},
-    )
-    flow.initialize()
-    return flow
+@pytest.fixture(scope="module")
+def workflow(training_workflow):
+    def begin(bundle, dataset, folder, settings):
+        return training_workflow([bundle / "configs/train.json"], dataset, folder, **{**SHORT, **settings})
+
+    return begin
 
 
 @pytest.fixture(scope="module")
-def trained(bundle, tiny_dataset, tmp_path_factory, small_settings):
+def trained(workflow, bundle, tiny_dataset, tmp_path_factory, small_settings):
     """The folder of an uninterrupted run of two epochs."""
     folder = tmp_path_factory.mktemp(bundle.name)
     workflow(bundle, tiny_dataset, folder, small_settings(bundle)).run()
@@ -56,7 +50,7 @@ def tensors(state, prefix=""):
     return {prefix: state}
 
 
-def test_a_killed_run_goes_on_with_the_same_bits(bundle, trained, tiny_dataset, tmp_path, small_settings):
+def test_a_killed_run_goes_on_with_the_same_bits(workflow, bundle, trained, tiny_dataset, tmp_path, small_settings):
     flow = workflow(bundle, tiny_dataset, tmp_path, small_settings(bundle))
     trainer = flow.parser.get_parsed_content("train::trainer")
     length = trainer.state.epoch_length

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from monai.bundle import ConfigWorkflow
 
 PIX2PIX = Path(__file__).parents[2] / "bundles/pix2pix/configs"
 SMALL = {
@@ -22,26 +21,24 @@ SMALL = {
 }
 
 
-def train(folder, dataset, *overlays, **settings):
+@pytest.fixture(scope="module")
+def train(training_workflow):
     """Train pix2pix with the overlay; the parsed config."""
-    flow = ConfigWorkflow(
-        config_file=[str(PIX2PIX / f"{name}.json") for name in ("train", "registered", *overlays)],
-        workflow_type="train",
-        logging_file=False,
-        **SMALL
-        | {"dataset_dir": str(dataset), "ckpt_dir": str(folder / "models"), "output_dir": str(folder / "eval")}
-        | settings,
-    )
-    flow.initialize()
-    flow.run()
-    return flow.parser
+
+    def run(folder, dataset, *overlays, **settings):
+        files = [PIX2PIX / f"{name}.json" for name in ("train", "registered", *overlays)]
+        flow = training_workflow(files, dataset, folder, **SMALL | settings)
+        flow.run()
+        return flow.parser
+
+    return run
 
 
 def checkpoint(folder):
     return torch.load(folder / "models/checkpoint.pt", weights_only=True)
 
 
-def test_the_registration_is_trained_and_kept_but_is_no_part_of_the_model(tmp_path, tiny_dataset):
+def test_the_registration_is_trained_and_kept_but_is_no_part_of_the_model(train, tmp_path, tiny_dataset):
     parser = train(tmp_path, tiny_dataset)
     kept = checkpoint(tmp_path)["network_registration"]
     last = [value for name, value in kept.items() if name.endswith("weight")][-1]
@@ -55,7 +52,7 @@ def test_the_registration_is_trained_and_kept_but_is_no_part_of_the_model(tmp_pa
 
 
 @pytest.mark.parametrize("settings", [{}, {"accumulation": 2}, {"precision": "bf16"}], ids=str)
-def test_a_run_that_is_resumed_has_the_bits_of_one_that_was_not(tmp_path, tiny_dataset, settings):
+def test_a_run_that_is_resumed_has_the_bits_of_one_that_was_not(train, tmp_path, tiny_dataset, settings):
     settings |= {"train::trainer::epoch_length": 3}
     for epochs in (1, 2):
         train(tmp_path / "broken", tiny_dataset, **settings | {"max_epochs": epochs})
@@ -66,7 +63,7 @@ def test_a_run_that_is_resumed_has_the_bits_of_one_that_was_not(tmp_path, tiny_d
             assert torch.equal(value, other[part][name]), f"{part} {name}"
 
 
-def test_it_goes_with_three_dimensions(tmp_path, make_dataset):
+def test_it_goes_with_three_dimensions(train, tmp_path, make_dataset):
     dataset = make_dataset(tmp_path / "data", shape=(20, 18, 13))
     small = {
         "image_size": [18, 17, 13],
@@ -79,7 +76,7 @@ def test_it_goes_with_three_dimensions(tmp_path, make_dataset):
     assert (tmp_path / "models/model.pt").is_file()
 
 
-def test_without_its_parameters_in_the_optimiser_it_is_refused(tmp_path, tiny_dataset):
+def test_without_its_parameters_in_the_optimiser_it_is_refused(train, tmp_path, tiny_dataset):
     forgotten = {"optimizers::generator::params": "$@network.parameters()"}
     with pytest.raises(RuntimeError) as raised:
         train(tmp_path, tiny_dataset, **forgotten)
@@ -87,7 +84,7 @@ def test_without_its_parameters_in_the_optimiser_it_is_refused(tmp_path, tiny_da
 
 
 @pytest.mark.slow
-def test_two_processes_train_one_registration(tmp_path, tiny_dataset, bundle_command, run_command):
+def test_two_processes_train_one_registration(train, tmp_path, tiny_dataset, bundle_command, run_command):
     files = str([str(PIX2PIX / f"{name}.json") for name in ("train", "registered", "multi_gpu_train")])
     options = {key: str(value).replace(" ", "") for key, value in SMALL.items()} | {"batch_size": 1}
     outputs = {"dataset_dir": tiny_dataset, "ckpt_dir": tmp_path / "models", "output_dir": tmp_path / "eval"}

@@ -20,21 +20,18 @@ SETTINGS = {
 }
 
 
-def train(root, dataset, folder, **changes):
-    if "network_def" not in changes:
-        changes |= {"network_def::blocks": 2, "network_def::channels": [4, 4]}
-    flow = ConfigWorkflow(
-        config_file=str(root / "bundles/medgan/configs/train.json"),
-        workflow_type="train",
-        logging_file=False,
-        dataset_dir=str(dataset),
-        ckpt_dir=str(folder / "models"),
-        output_dir=str(folder / "eval"),
-        **{**SETTINGS, **changes},
-    )
-    flow.initialize()
-    flow.run()
-    return flow
+@pytest.fixture(scope="module")
+def train(root, training_workflow):
+    def run(dataset, folder, **changes):
+        if "network_def" not in changes:
+            changes |= {"network_def::blocks": 2, "network_def::channels": [4, 4]}
+        flow = training_workflow(
+            [root / "bundles/medgan/configs/train.json"], dataset, folder, **{**SETTINGS, **changes}
+        )
+        flow.run()
+        return flow
+
+    return run
 
 
 def inference(root, dataset, folder):
@@ -51,9 +48,9 @@ def inference(root, dataset, folder):
 
 
 @pytest.fixture(scope="module")
-def trained(root, tiny_dataset, tmp_path_factory):
+def trained(train, tiny_dataset, tmp_path_factory):
     folder = tmp_path_factory.mktemp("identity")
-    train(root, tiny_dataset, folder, **{"network_def::intermediate_activation": None})
+    train(tiny_dataset, folder, **{"network_def::intermediate_activation": None})
     return folder
 
 
@@ -61,10 +58,10 @@ def test_the_last_epoch_is_validated_whatever_the_interval(trained):
     assert (trained / "models/model.pt").is_file()
 
 
-def test_another_task_is_refused_and_the_contract_of_the_model_stays(trained, root, tiny_dataset):
+def test_another_task_is_refused_and_the_contract_of_the_model_stays(train, trained, tiny_dataset):
     before = (trained / "models/modalities.json").read_bytes()
     with pytest.raises(RuntimeError) as caught:  # MONAI's, around ours
-        train(root, tiny_dataset, trained, source="T2", target="T1", max_epochs=2)
+        train(tiny_dataset, trained, source="T2", target="T1", max_epochs=2)
     assert "made with source T1, here it is T2" in str(input_error_behind(caught.value))
     assert (trained / "models/modalities.json").read_bytes() == before
 
@@ -77,13 +74,13 @@ def test_inference_builds_the_network_that_was_trained(trained, root, tiny_datas
     assert not any(isinstance(module, torch.nn.Tanh) for module in first_block.modules())
 
 
-def test_other_losses_are_refused_on_the_way(trained, root, tiny_dataset):
+def test_other_losses_are_refused_on_the_way(train, trained, tiny_dataset):
     with pytest.raises(RuntimeError) as caught:
-        train(root, tiny_dataset, trained, max_epochs=2, **{"losses::perceptual::weight": 10})
+        train(tiny_dataset, trained, max_epochs=2, **{"losses::perceptual::weight": 10})
     assert "made with losses {'adversarial': 1.0, 'perceptual': 20.0" in str(input_error_behind(caught.value))
 
 
-def test_a_network_of_another_class_is_built_again(root, tiny_dataset, tmp_path):
+def test_a_network_of_another_class_is_built_again(train, root, tiny_dataset, tmp_path):
     network = {
         "_target_": "BasicUNet",  # MONAI's, by its short name
         "spatial_dims": "@spatial_dims",
@@ -92,7 +89,7 @@ def test_a_network_of_another_class_is_built_again(root, tiny_dataset, tmp_path)
         "features": [4, 4, 4, 4, 4, 4],
         "act": ["leakyrelu", {"negative_slope": 0.1, "inplace": True}],
     }
-    train(root, tiny_dataset, tmp_path, network_def=network, image_size=[32, 32])
+    train(tiny_dataset, tmp_path, network_def=network, image_size=[32, 32])
     state = torch.load(tmp_path / "models/model.pt", weights_only=True)
     flow = inference(root, tiny_dataset, tmp_path)
     built = flow.parser.get_parsed_content("network_def")

@@ -7,7 +7,6 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from monai.bundle import ConfigWorkflow
 
 from medtrans import InputError
 from medtrans.cohorts import describe_modalities, read_modalities
@@ -17,31 +16,26 @@ from medtrans.errors import input_error_behind
 SHORT = {"image_size": [16, 16], "batch_size": 2, "max_epochs": 1, "num_workers": 0}
 
 
-def workflow(root, dataset, folder, small_settings, **settings):
-    bundle = root / "bundles/cyclegan"
-    flow = ConfigWorkflow(
-        config_file=str(bundle / "configs/train.json"),
-        workflow_type="train",
-        logging_file=False,
-        dataset_dir=str(dataset),
-        ckpt_dir=str(folder / "models"),
-        output_dir=str(folder / "eval"),
-        **{**SHORT, **small_settings(bundle), **settings},
-    )
-    flow.initialize()
-    return flow
+@pytest.fixture(scope="module")
+def workflow(root, training_workflow, small_settings):
+    def begin(dataset, folder, **settings):
+        bundle = root / "bundles/cyclegan"
+        chosen = {**SHORT, **small_settings(bundle), **settings}
+        return training_workflow([bundle / "configs/train.json"], dataset, folder, **chosen)
+
+    return begin
 
 
 @pytest.fixture(scope="module")
-def trained(root, tiny_dataset, tmp_path_factory, small_settings):
+def trained(workflow, tiny_dataset, tmp_path_factory):
     """The models folder after one epoch; source and target each with a scale of their own."""
     folder = tmp_path_factory.mktemp("cyclegan")
-    workflow(root, tiny_dataset, folder, small_settings).run()
+    workflow(tiny_dataset, folder).run()
     return folder / "models"
 
 
-def test_subjects_of_a_paired_data_set_never_meet_themselves(root, tiny_dataset, tmp_path, small_settings):
-    flow = workflow(root, tiny_dataset, tmp_path, small_settings)
+def test_subjects_of_a_paired_data_set_never_meet_themselves(workflow, tiny_dataset, tmp_path):
+    flow = workflow(tiny_dataset, tmp_path)
     dataset = flow.parser.get_parsed_content("train::dataset")
     for epoch in range(3):
         for index in range(len(dataset)):
@@ -54,8 +48,8 @@ def test_subjects_of_a_paired_data_set_never_meet_themselves(root, tiny_dataset,
     assert batch["target"].max() <= 1
 
 
-def test_source_and_target_are_augmented_each_on_its_own(root, tiny_dataset, tmp_path, small_settings):
-    flow = workflow(root, tiny_dataset, tmp_path, small_settings)
+def test_source_and_target_are_augmented_each_on_its_own(workflow, tiny_dataset, tmp_path):
+    flow = workflow(tiny_dataset, tmp_path)
     dataset = flow.parser.get_parsed_content("train::dataset")
     flips = flow.parser.get_parsed_content("train::preprocessing").transforms
     drawn = []
@@ -85,14 +79,12 @@ def test_an_unknown_direction_is_refused(root, trained, tiny_dataset, tmp_path):
     assert "direction 'sideways' is unknown" in str(input_error_behind(error.value)).replace(":", "")
 
 
-def test_two_cohorts_of_other_subjects_train_together(root, make_dataset, tiny_dataset, tmp_path, small_settings):
+def test_two_cohorts_of_other_subjects_train_together(workflow, make_dataset, tiny_dataset, tmp_path):
     mr = make_dataset(tmp_path / "mr", splits=("train", "train", "validation"), modalities=("T1",))
     ct = make_dataset(tmp_path / "ct", splits=("train",) * 3, shape=(12, 10, 7), modalities=("T2",))
     flow = workflow(
-        root,
         mr,
         tmp_path,
-        small_settings,
         target_dataset_dir=str(ct),
         val_dataset_dir=str(tiny_dataset),
         position=0.3,

@@ -48,23 +48,19 @@ def small(overlay, small_settings):
     return {key: value for key, value in chosen.items() if key not in kept or key not in own}
 
 
-def workflow(overlay, folder, **settings):
-    flow = ConfigWorkflow(
-        config_file=[str(BUNDLES / overlay.parts[0] / "configs/train.json"), str(BUNDLES / overlay)],
-        workflow_type="train",
-        logging_file=False,
-        ckpt_dir=str(folder / "models"),
-        output_dir=str(folder / "eval"),
-        **settings,
-    )
-    flow.initialize()
-    return flow
+@pytest.fixture(scope="module")
+def workflow(training_workflow):
+    def begin(overlay, dataset, folder, **settings):
+        files = [BUNDLES / overlay.parts[0] / "configs/train.json", BUNDLES / overlay]
+        return training_workflow(files, dataset, folder, **settings)
+
+    return begin
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS, ids=str)
-def test_every_overlay_trains(overlay, dataset, tmp_path, small_settings):
+def test_every_overlay_trains(workflow, overlay, dataset, tmp_path, small_settings):
     check_keys([str(BUNDLES / overlay.parts[0] / "configs/train.json"), str(BUNDLES / overlay)], {})
-    flow = workflow(overlay, tmp_path, dataset_dir=str(dataset), **small(overlay, small_settings))
+    flow = workflow(overlay, dataset, tmp_path, **small(overlay, small_settings))
     flow.run()
     with (tmp_path / "eval/losses.csv").open() as file:
         (row,) = csv.DictReader(file)
@@ -76,9 +72,9 @@ def test_every_overlay_trains(overlay, dataset, tmp_path, small_settings):
         assert len(flow.parser.get_parsed_content("network_def").blocks) == int(overlay.stem[-1])
 
 
-def test_without_adversarial_and_perceptual_loss_there_is_no_discriminator(dataset, tmp_path, small_settings):
+def test_without_adversarial_and_perceptual_loss_there_is_no_discriminator(workflow, dataset, tmp_path, small_settings):
     overlay = Path("medgan/configs/ablations/style_content_only.json")
-    flow = workflow(overlay, tmp_path, dataset_dir=str(dataset), **small(overlay, small_settings))
+    flow = workflow(overlay, dataset, tmp_path, **small(overlay, small_settings))
     method = flow.parser.get_parsed_content("method")
     assert set(method.networks) == set(method.optimizers) == {"generator"}
     assert "discriminator_def" not in flow.parser.ref_resolver.resolved_content
@@ -108,10 +104,10 @@ def test_several_processes_are_told_nothing_that_the_bundle_does_not_have(name):
     assert ("discriminator" in several) == ("discriminator" in train)
 
 
-def test_regression_samples_patches_of_the_body(dataset, tmp_path, small_settings):
+def test_regression_samples_patches_of_the_body(workflow, dataset, tmp_path, small_settings):
     overlay = Path("regression/configs/three_d.json")
     settings = small(overlay, small_settings) | {"image_size": [8, 8, 8]}
-    flow = workflow(overlay, tmp_path, dataset_dir=str(dataset), **settings)
+    flow = workflow(overlay, dataset, tmp_path, **settings)
     transform = flow.parser.get_parsed_content("train::augmentation")
     volume = torch.full((1, 40, 36, 30), -1.0)
     mask = torch.zeros(1, 40, 36, 30)
@@ -126,15 +122,15 @@ def test_regression_samples_patches_of_the_body(dataset, tmp_path, small_setting
         assert item["source"].min() >= 0
 
 
-def test_the_learning_rate_of_regression_falls_to_zero_as_a_polynomial(dataset, tmp_path, small_settings):
+def test_the_learning_rate_of_regression_falls_to_zero_as_a_polynomial(workflow, dataset, tmp_path, small_settings):
     settings = small_settings(BUNDLES / "regression") | {"image_size": [16, 16], "num_workers": 0}
     train = Path("regression/configs/train.json")
-    flow = workflow(train, tmp_path, dataset_dir=str(dataset), max_epochs=4, **settings)
+    flow = workflow(train, dataset, tmp_path, max_epochs=4, **settings)
     trainer, optimizer = (flow.parser.get_parsed_content(x) for x in ("train::trainer", "optimizers::generator"))
     rates = []
     trainer.add_event_handler(Events.EPOCH_STARTED, lambda _: rates.append(optimizer.param_groups[0]["lr"]))
     flow.run()
     np.testing.assert_allclose(rates, [1e-3 * (1 - epoch / 4) ** 0.9 for epoch in range(4)], rtol=1e-6)
     with pytest.raises(RuntimeError) as caught:  # the schedule has this length: with another it is another run
-        workflow(train, tmp_path, dataset_dir=str(dataset), max_epochs=6, **settings).run()
+        workflow(train, dataset, tmp_path, max_epochs=6, **settings).run()
     assert "made with max_epochs 4, here it is 6" in str(input_error_behind(caught.value))

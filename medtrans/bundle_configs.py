@@ -2,16 +2,18 @@
 
     python -m medtrans.bundle_configs bundles
 
-``bundles/common/`` holds the configs that bundles share, ``bundles/<name>/method.json`` what a bundle changes in them:
-``{"train": {…}, "metadata": {…}, …}`` by the name of the file. What is written to ``bundles/<name>/`` is complete, a
-MONAI bundle that needs neither of them to run and can be copied anywhere.
+``bundles/common/`` holds the configs that all bundles share, ``bundles/<name>/method.json`` what a bundle changes in
+them: ``{"train": {…}, "metadata": {…}, …}`` by the name of the file. What only some bundles share lies in
+``bundles/common/layers/<layer>.json``, written as a method.json is, and comes before the changes of each bundle that
+names it: ``{"layers": ["two_way", "unpaired"], …}``. What is written to ``bundles/<name>/`` is complete, a MONAI bundle
+that needs none of these to run and can be copied anywhere.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +22,7 @@ import typer
 from medtrans.errors import InputError
 from medtrans.files import written_whole
 
-COMMON, METHOD, WIDTH = "common", "method.json", 120
+COMMON, LAYERS, METHOD, WIDTH = "common", "layers", "method.json", 120
 TRAIN, INFERENCE = "train.json", "inference.json"
 Config = dict[str, Any]
 
@@ -75,12 +77,13 @@ def bundle_files(bundle: Path) -> dict[str, str]:
     """What belongs into the folder ``bundle``: path in it -> text.
 
     Raises:
-        InputError: ``method.json`` or a file of ``common/`` cannot be read.
+        InputError: ``method.json``, a layer that it names or a file of ``common/`` cannot be read.
     """
     common, method = bundle.parent / COMMON, _read(bundle / METHOD)
     shared = {path.name: _read(path) for path in sorted(common.glob("*.json"))}
+    layers = [_read(common / LAYERS / f"{name}.json") for name in method.pop(LAYERS, ())]
     texts = {}
-    for name, config in _configs(shared, method).items():
+    for name, config in _configs(shared, [*layers, method]).items():
         heads = re.findall(r'^\n    "(\S+?)": ', _text(common / name), re.MULTILINE) if name in shared else ()
         texts[name] = rendered(config, paragraphs=frozenset(heads)) + "\n"
     texts["logging.conf"] = _text(common / "logging.conf")
@@ -90,15 +93,15 @@ def bundle_files(bundle: Path) -> dict[str, str]:
     return files | {name: text for name, text in texts.items() if "/" not in name}
 
 
-def _configs(shared: Mapping[str, Config], method: Mapping[str, Config | None]) -> dict[str, Config]:
-    """The bundle's configs by name of file: the shared ones with its changes, and its own overlays."""
+def _configs(shared: Mapping[str, Config], changes: Sequence[Mapping[str, Config | None]]) -> dict[str, Config]:
+    """The bundle's configs by name of file: the shared ones with all changes in their order, and further overlays."""
     configs = dict(shared)
-    for name, part in method.items():
+    for name, part in (item for layer in changes for item in layer.items()):
         file = f"{name}.json"
         if part is None:
             configs.pop(file, None)
         else:
-            configs[file] = merged(shared[file], part) if file in shared else part
+            configs[file] = merged(configs[file], part) if file in configs else part
     configs[INFERENCE] = _with_network(configs[INFERENCE], configs[TRAIN]["network_def"])
     return configs
 

@@ -81,6 +81,41 @@ def test_only_what_has_changed_is_written(tmp_path):
     assert (tmp_path / "a.json").read_text() == "2\n"
 
 
+def written(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+
+
+@pytest.fixture
+def sources(tmp_path):
+    """A folder of bundles with two layers, and the bundle that names them."""
+    for name in ("train", "inference", "three_d"):
+        written(tmp_path / f"common/{name}.json", {"network_def": {"size": 1}, "rate": 1, "seed": 0})
+    for name in ("LICENSE", "logging.conf"):
+        (tmp_path / "common" / name).write_text("")
+    written(
+        tmp_path / "common/layers/first.json", {"train": {"rate": 2, "seed": None}, "three_d": None, "mine": {"a": 1}}
+    )
+    written(tmp_path / "common/layers/second.json", {"train": {"rate": 3, "pool": 50}, "mine": {"b": 2}})
+    written(tmp_path / "cycle/method.json", {"layers": ["first", "second"], "train": {"pool": 7}})
+    return tmp_path
+
+
+def test_layers_come_in_their_order_before_the_bundles_own_changes(sources):
+    files = {name: json.loads(text) for name, text in bundle_files(sources / "cycle").items() if name.endswith(".json")}
+    assert files["train.json"] == {"network_def": {"size": 1}, "rate": 3, "pool": 7}
+    assert files["mine.json"] == {"a": 1, "b": 2}
+    assert "three_d.json" not in files
+    assert files["inference.json"]["rate"] == 1
+    assert "layers.json" not in files
+
+
+def test_a_layer_that_is_not_there_is_named(sources):
+    written(sources / "cycle/method.json", {"layers": ["third"]})
+    with pytest.raises(InputError, match=r"third\.json: cannot be read"):
+        bundle_files(sources / "cycle")
+
+
 def test_a_broken_source_is_named(tmp_path):
     (tmp_path / "common").mkdir()
     (tmp_path / "mine").mkdir()

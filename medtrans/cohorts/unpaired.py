@@ -1,4 +1,4 @@
-"""Slices of two modalities that do not belong together: for every source slice a target slice of another subject."""
+"""Slices or volumes of two modalities that do not belong together: beside every source a target of another subject."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from medtrans.cohorts.cases import Cases
 from medtrans.cohorts.epochs import EpochDataset, seed_of
-from medtrans.cohorts.slices import Modalities, slice_items
+from medtrans.cohorts.slices import Modalities, slice_items, volume_items
 from medtrans.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -61,34 +61,63 @@ def domain_slice_items(
     ]
 
 
+def domain_volume_items(
+    dataset_dir: str | os.PathLike[str], modalities: Modalities, split: str = "train"
+) -> list[dict[str, Any]]:
+    """The volumes of one domain, for :class:`UnpairedDataset`, as :func:`domain_slice_items` lists its slices.
+
+    Args:
+        dataset_dir: the data set's folder, with cases.csv.
+        modalities: name or names; every case that has them gives its volume.
+        split: as :func:`medtrans.cohorts.volume_items`.
+
+    Returns:
+        Items ``{"case", "subject", "paths", "windows"}``.
+
+    Raises:
+        InputError: as :func:`medtrans.cohorts.volume_items`.
+    """
+    subjects = {case.name: case.subject for case in Cases.read(dataset_dir)}
+    return [
+        {
+            "case": item["case"],
+            "subject": subjects[item["case"]],
+            "paths": item["source"],
+            "windows": item["windows"]["source"],
+        }
+        for item in volume_items(dataset_dir, modalities, (), split, missing="skip")
+    ]
+
+
 def _between(index: int, lowest: int, highest: int) -> float:
     return (index - lowest) / (highest - lowest) if highest > lowest else 0.5
 
 
 class UnpairedDataset(EpochDataset):
-    """Each source slice with a target slice of another subject, drawn anew in every epoch.
+    """Each source slice, or volume, with a target of another subject, drawn anew in every epoch.
 
     Both domains may come from one data set or from two, with other subjects, numbers and sizes of volumes. No subject
     ever meets itself: subjects of the same name count as the same person, also in two data sets. An epoch is as long
     as the larger domain; the other one is repeated. The draw is a function of (seed, epoch, index).
 
     Items become ``{"source": [paths], "target": [paths], "axis", "index": {"source", "target"}, "windows": {"source",
-    "target"}, "case": {"source", "target"}}`` before ``transform``; there is no mask, as a body's does not fit another.
+    "target"}, "case": {"source", "target"}}`` before ``transform``, those of volumes without ``axis`` and ``index``; there
+    is no mask, as a body's does not fit another.
 
     Args:
-        data: the sources, of :func:`domain_slice_items`.
-        targets: the targets, of :func:`domain_slice_items`.
+        data: the sources, of :func:`domain_slice_items` or :func:`domain_volume_items`.
+        targets: the targets, of the same function.
         transform: a MONAI transform, or several.
         seed: of the whole run.
         position: greatest difference of the two slices' heights, 0 to 1, so that neck meets neck and crown meets crown;
-            None draws from all heights.
+            None or 1 draws from all heights, and is all that volumes can have.
         halved: a subject with both modalities gives only one of them, drawn once for the whole run: the stricter study,
             with half of the slices.
         track_meta: see :class:`EpochDataset`.
 
     Raises:
         InputError: the domains have no two different subjects, or are cut across different axes, or no slice of
-            another subject is as near as ``position``.
+            another subject is as near as ``position``, or volumes shall have a position.
     """
 
     def __init__(
@@ -107,19 +136,23 @@ class UnpairedDataset(EpochDataset):
         self.targets, self.position = list(targets), position
         if position is not None and not 0 <= position <= 1:
             raise InputError(f"position {position}", "is out of range", "Choose a share of the height, 0 to 1, or null")
-        if {item["axis"] for item in data} != {item["axis"] for item in targets}:
+        volumes = any("height" not in item for item in (*data, *targets))
+        if volumes and position not in (None, 1):
+            raise InputError(f"position {position}", "is for slices, not for volumes", "Leave it at 1")
+        if {item.get("axis") for item in data} != {item.get("axis") for item in targets}:
             raise InputError("the slices of the two domains", "are not cut across the same axis", "Choose one axis")
         names = sorted({item["subject"] for item in self.targets})
         numbers = {name: number for number, name in enumerate(names)}
         self._subjects = np.array([numbers[item["subject"]] for item in self.targets])
-        self._heights = np.array([item["height"] for item in self.targets])
+        self._heights = np.array([item.get("height", 0.0) for item in self.targets])
         self._numbers = numbers
         for item in self.data:
             if not self._partners(item).any():
                 what = "subject" if position is None else f"subject within {position} of its height"
-                problem = f"has no target slice of another {what} (case {item['case']}, slice {item['index']})"
-                raise InputError("a source slice", problem, "Add subjects, or allow a larger position")
-        logger.info("unpaired: %d source and %d target slices", len(self.data), len(self.targets))
+                of = f"case {item['case']}" + (f", slice {item['index']}" if "index" in item else "")
+                problem = f"has no target of another {what} ({of})"
+                raise InputError("a source", problem, "Add subjects, or allow a larger position")
+        logger.info("unpaired: %d sources and %d targets", len(self.data), len(self.targets))
 
     def __len__(self) -> int:
         return max(len(self.data), len(self.targets))
@@ -130,15 +163,17 @@ class UnpairedDataset(EpochDataset):
         candidates = np.flatnonzero(self._partners(source))
         drawn = np.random.default_rng(seed_of(self.seed, epoch, index, 1)).integers(len(candidates))
         pair = {"source": source, "target": self.targets[candidates[drawn]]}
-        joined = {name: {key: item[name] for key, item in pair.items()} for name in ("case", "index", "windows")}
-        return {key: item["paths"] for key, item in pair.items()} | joined | {"axis": source["axis"]}
+        names = [name for name in ("case", "index", "windows") if name in source]
+        joined = {name: {key: item[name] for key, item in pair.items()} for name in names}
+        axis = {"axis": source["axis"]} if "axis" in source else {}
+        return {key: item["paths"] for key, item in pair.items()} | joined | axis
 
     def _partners(self, source: Mapping[str, Any]) -> np.ndarray:
         """Which targets may stand beside this source."""
         others = self._subjects != self._numbers.get(source["subject"], -1)
         if self.position is None:
             return others
-        return others & (np.abs(self._heights - source["height"]) <= self.position + 1e-9)
+        return others & (np.abs(self._heights - source.get("height", 0.0)) <= self.position + 1e-9)
 
 
 def _halves(

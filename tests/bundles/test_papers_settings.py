@@ -16,7 +16,11 @@ WEIGHTS = {
     "fila_sgan": {"adversarial": 1, "l1": 100, "style": 1e-4, "content": 1e-4, "total_variation": 1},
     "regression": {"l1_body": 1, "l1": 0.1},
     "simple": {"l1": 1},
+    "cyclegan": {"adversarial": 1, "cycle": 10, "identity": 5},
+    "cyclegan_s": {"adversarial": 1, "cycle": 10, "identity": 5, "supervised": 10},
+    "generators_s": {"supervised": 1},
 }
+CYCLE_FAMILY = ("cyclegan", "cyclegan_s", "generators_s")
 BASELINES = ("pix2pix", "pan", "id_cgan", "fila_sgan")
 
 
@@ -57,7 +61,31 @@ def test_pan_leaves_the_pixels_out_and_keeps_a_margin():
     assert perceptual["margin"] == pytest.approx(3 * perceptual["weight"] * sum(perceptual["layers"]) / 9, abs=0.05)
 
 
-@pytest.mark.parametrize("name", ["regression", "simple"])
+@pytest.mark.parametrize("name", CYCLE_FAMILY)
+def test_the_cycle_family_has_the_published_networks_and_schedule(name):
+    parser = ConfigParser()
+    parser.read_config(str(BUNDLES / name / "configs/train.json"))
+    counts = {"network_def": 11_365_633, "network_to_source_def": 11_365_633}
+    if name != "generators_s":
+        counts |= {"discriminator_def": 2_762_689, "discriminator_of_source_def": 2_762_689}
+        assert parser.get_parsed_content("pool_size") == 50
+    for network, parameters in counts.items():
+        assert sum(p.numel() for p in parser.get_parsed_content(network).parameters()) == parameters
+    written = config(name)
+    assert (written["image_size"], written["batch_size"], written["max_epochs"]) == ([256, 256], 1, 200)
+    assert written["learning_rate"] == 2e-4
+    for key, optimizer in written["optimizers"].items():
+        assert (optimizer["_target_"], optimizer["betas"]) == ("torch.optim.Adam", [0.5, 0.999])
+        assert written["schedulers"][key]["_target_"] == "medtrans.methods.LinearDecay"
+
+
+@pytest.mark.parametrize("name", CYCLE_FAMILY)
+def test_only_what_needs_pairs_gets_them(name):
+    unpaired = config(name)["train"]["dataset"]["_target_"] == "medtrans.cohorts.UnpairedDataset"
+    assert unpaired == ("supervised" not in config(name)["losses"])
+
+
+@pytest.mark.parametrize("name", ["regression", "simple", "generators_s"])
 def test_without_an_adversary_there_is_no_discriminator_anywhere(name):
     written = config(name)
     assert not any("discriminator" in key for key in (*written, *written["optimizers"], *written["method"]))

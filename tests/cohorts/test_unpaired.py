@@ -1,4 +1,4 @@
-"""Unpaired slices: no subject meets itself, whatever the cohorts; heights match on request; draws are functions."""
+"""Unpaired slices and volumes: no subject meets itself, whatever the cohorts; heights match on request; draws are functions."""
 
 from collections import Counter
 
@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medtrans import InputError
-from medtrans.cohorts import Case, Cases, EpochSampler, UnpairedDataset, domain_slice_items
-from medtrans.transforms import ReadSlicesd, Window
+from medtrans.cohorts import Case, Cases, EpochSampler, UnpairedDataset, domain_slice_items, domain_volume_items
+from medtrans.transforms import ReadSlicesd, ReadVolumesd, Window
 
 
 def domain(subjects, slices, axis=2):
@@ -136,7 +136,7 @@ def test_halved_keeps_subjects_of_one_modality_where_they_are():
 @pytest.mark.parametrize(
     ("sources", "targets", "options", "message"),
     [
-        (domain("a", 3), domain("a", 3), {}, "no target slice of another subject"),
+        (domain("a", 3), domain("a", 3), {}, "no target of another subject"),
         (domain("a", 3), domain("b", 3), {"position": 2.0}, "0 to 1"),
         (domain("a", 3), domain("b", 3, axis=1), {}, "the same axis"),
         (domain("a", 5), domain("b", 2), {"position": 0.1}, "within 0.1 of its height"),
@@ -186,3 +186,38 @@ def test_cases_that_lack_the_modality_are_left_out(tmp_path):
     write(tmp_path / "mr", "T1", ["p1"], (4, 4, 3), 1.0)
     with pytest.raises(InputError, match="has no modality 'T2'"):
         domain_slice_items(tmp_path / "mr", "T2")
+
+
+def volumes(subjects):
+    """Items as :func:`domain_volume_items` lists them, without files."""
+    slices_only = ("axis", "index", "height")
+    return [{k: v for k, v in item.items() if k not in slices_only} for item in domain(subjects, 1)]
+
+
+def test_volumes_of_one_subject_never_meet_either():
+    dataset = UnpairedDataset(volumes("abc") * 4, volumes("abcd"), position=1.0)
+    items = seen(dataset, epochs=5)
+    assert len(dataset) == 12
+    assert not any(same(item) for item in items)
+    assert len({item["case"]["target"] for item in items}) == 4
+    assert set(items[0]) == {"source", "target", "case", "windows"}
+    with pytest.raises(InputError, match="is for slices, not for volumes"):
+        UnpairedDataset(volumes("abc"), volumes("abc"), position=0.1)
+    with pytest.raises(InputError, match=r"no target of another subject .case a-scan."):
+        UnpairedDataset(volumes("a"), volumes("a"))
+
+
+def test_volumes_of_two_cohorts_are_read_together(tmp_path):
+    mr = write(tmp_path / "mr", "T1", ["p1", "p2"], (6, 7, 5), 1.0)
+    ct = write(tmp_path / "ct", "CT", ["q1", "q2", "q3"], (8, 4, 7), 10.0)
+    dataset = UnpairedDataset(
+        domain_volume_items(mr, "T1"), domain_volume_items(ct, "CT"), transform=ReadVolumesd(["source", "target"])
+    )
+    assert len(dataset) == 3
+    for index in range(3):
+        item, case = dataset[1, index], dataset.entry(1, index)["case"]
+        assert item["source"].shape == (1, 6, 7, 5)
+        assert item["target"].shape == (1, 8, 4, 7)
+        assert item["source"].min() == 10 * int(case["source"][1])
+        assert item["target"].min() == 100 * int(case["target"][1])
+        assert item["windows"]["target"] == [[0.0, 1000.0, ""]]

@@ -25,6 +25,8 @@ GIVEN = {
     "README.md": ["EXPORT"],
     "bundles/medgan/docs/README.md": ["DATASET", "SCANS"],
     "bundles/cyclegan/docs/README.md": ["DATASET"],
+    "bundles/cyclegan_s/docs/README.md": ["DATASET"],
+    "bundles/generators_s/docs/README.md": ["DATASET"],
     "bundles/fila_sgan/docs/README.md": ["DATASET"],
     "bundles/id_cgan/docs/README.md": ["DATASET"],
     "bundles/pan/docs/README.md": ["DATASET"],

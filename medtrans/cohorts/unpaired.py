@@ -101,8 +101,8 @@ class UnpairedDataset(EpochDataset):
     as the larger domain; the other one is repeated. The draw is a function of (seed, epoch, index).
 
     Items become ``{"source": [paths], "target": [paths], "axis", "index": {"source", "target"}, "windows": {"source",
-    "target"}, "case": {"source", "target"}}`` before ``transform``, those of volumes without ``axis`` and ``index``; there
-    is no mask, as a body's does not fit another.
+    "target"}, "case": {"source", "target"}}`` before ``transform``, those of volumes without ``axis`` and ``index``.
+    There is no mask, as a body's does not fit another.
 
     Args:
         data: the sources, of :func:`domain_slice_items` or :func:`domain_volume_items`.

@@ -1,4 +1,4 @@
-"""Unpaired slices and volumes: no subject meets itself, whatever the cohorts; heights match on request; draws are functions."""
+"""Unpaired slices and volumes: no subject meets itself; heights match on request; draws are functions."""
 
 from collections import Counter
 

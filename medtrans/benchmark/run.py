@@ -3,76 +3,28 @@
 from __future__ import annotations
 
 import csv
-import fcntl
 import json
-import logging
 import os
 import signal
-import subprocess
 import sys
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
+from medtrans.benchmark.children import Children, alone_in
 from medtrans.benchmark.conditions import OWN, Conditions
 from medtrans.benchmark.study import Row
 from medtrans.cohorts import Cases, read_modalities
-from medtrans.errors import InputError
-from medtrans.files import REMEDY, written_whole
+from medtrans.files import written_whole
 from medtrans.transforms.mapped_nifti import axis_number
 
-logger = logging.getLogger(__name__)
-SECONDS_TO_END = 10  # between asking a command to end and ending it
 INTERRUPTED = (-signal.SIGINT, -signal.SIGTERM)  # by Ctrl-C, which reaches the commands too
 CHECKPOINT_EVERY = 1000  # steps: an epoch of a large data set is hours; it changes no result
 TAIL = 1 << 16  # bytes that hold at least one row
 TRAINING_SHARE = 0.9  # of a run's time, for the progress line
-
-
-class Children:
-    """The commands that are running; ends all of them when the benchmark ends."""
-
-    def __init__(self) -> None:
-        self.running: set[subprocess.Popen] = set()
-        self.lock = threading.Lock()
-        self.stopped = False
-
-    def run(self, words: Sequence[str], log: IO[bytes], environment: Mapping[str, str], keep_open: int) -> int:
-        """Run a command to its end and return its exit code; -2 when the benchmark is being stopped.
-
-        The command holds ``keep_open``, its folder's lock: should it outlive the benchmark, nobody else works there.
-        """
-        with self.lock:
-            if self.stopped:
-                return -2
-            child = subprocess.Popen(
-                words, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=dict(environment),
-                pass_fds=(keep_open,),
-            )  # fmt: skip
-            self.running.add(child)
-        try:
-            return child.wait()
-        finally:
-            with self.lock:
-                self.running.discard(child)
-
-    def stop(self) -> None:
-        """End every command, and let no new one begin."""
-        with self.lock:
-            self.stopped = True
-            ending = list(self.running)
-        for child in ending:
-            child.terminate()
-        for child in ending:
-            try:
-                child.wait(SECONDS_TO_END)
-            except subprocess.TimeoutExpired:
-                child.kill()
 
 
 @dataclass(frozen=True)
@@ -140,7 +92,7 @@ class Run:
             As :meth:`result`; ``stopped`` when the benchmark is being ended.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with _alone_in(self.folder) as lock, (self.folder / "log.txt").open("ab") as log:
+        with alone_in(self.folder) as lock, (self.folder / "log.txt").open("ab") as log:
             if self.is_done():  # by another benchmark, while this one waited
                 return self.result()
             state = self._kept()
@@ -278,21 +230,3 @@ def reason_in(said: str, code: int) -> str:
     if code < 0:
         return f"was ended by signal {-code}" + (" (out of memory?)" if code == -9 else "")
     return lines[-1][:300] if lines else f"ended with exit code {code}"
-
-
-@contextmanager
-def _alone_in(folder: Path) -> Iterator[int]:
-    """Hold the folder's lock, and give its file number; waits for commands that a killed benchmark left working."""
-    try:
-        number = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise InputError(folder, f"cannot be written ({error.strerror})", REMEDY) from error
-    try:
-        try:
-            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            logger.info("%s: waiting for another process that works there", folder)
-            fcntl.flock(number, fcntl.LOCK_EX)
-        yield number
-    finally:
-        os.close(number)

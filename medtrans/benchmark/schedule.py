@@ -15,7 +15,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from medtrans.benchmark.run import Children, Run
+from medtrans.benchmark.children import Children
+from medtrans.benchmark.run import Run
 from medtrans.cohorts.schedule import reason
 from medtrans.progress import on_terminal
 

@@ -10,8 +10,9 @@ from dataclasses import replace
 
 import pytest
 
+from medtrans.benchmark.children import Children
 from medtrans.benchmark.conditions import Budget
-from medtrans.benchmark.run import Children, Run, last_row, reason_in
+from medtrans.benchmark.run import Run, last_row, reason_in
 from medtrans.benchmark.study import Row
 
 STEPS = """epoch,iteration,seconds,total_seconds,memory_mib,cuda_mib,items
@@ -154,8 +155,8 @@ def test_a_stopped_run_is_neither_done_nor_failed(run, stages):
 def test_a_command_that_outlived_its_benchmark_is_waited_for(run, stages):
     """The lock is held by the command itself, so killing the benchmark does not open the folder to a second one."""
     script = (
-        "import subprocess, sys, time; from medtrans.benchmark.run import _alone_in; from pathlib import Path\n"
-        f"with _alone_in(Path({str(run.folder)!r})) as lock:\n"
+        "import subprocess, sys, time; from medtrans.benchmark.children import alone_in; from pathlib import Path\n"
+        f"with alone_in(Path({str(run.folder)!r})) as lock:\n"
         "    subprocess.Popen([sys.executable, '-S', '-c', 'import time; time.sleep(4)'], pass_fds=(lock,))\n"
         "    print('held', flush=True); time.sleep(60)\n"
     )

@@ -175,7 +175,7 @@ def run(workplace, command):
         workplace.run(words)
     elif words[:2] == ["medtrans", "check"]:
         workplace.run(appended(workplace, words), accepted=("0", "1"))  # 1: it found what the page planted
-    elif words[:2] == ["python", "tests/scans/fuzzing.py"]:
+    elif words[:2] == ["python", "tests/scans/fuzzing"]:
         workplace.shell(f"{command} --files 40".replace("tests/", f"{ROOT}/tests/"))
     elif words[0] == "medtrans" or (words[0] == "python" and words[1].startswith("benchmarks/")):
         workplace.run(appended(workplace, words), accepted=("1",) if command.startswith(FAILURES) else ("0",))

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-PROGRAM = Path(__file__).with_name("fuzzing.py")
+PROGRAM = Path(__file__).with_name("fuzzing")
 
 
 @pytest.mark.slow
 def test_damaged_files_are_refused_or_read_right():
-    """A part of what ``python tests/scans/fuzzing.py`` does; the whole run takes minutes."""
+    """A part of what ``python tests/scans/fuzzing`` does; the whole run takes minutes."""
     command = [sys.executable, PROGRAM, "--files", "700", "--seed", "1"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=900)
     assert result.returncode == 0, result.stdout
@@ -22,17 +22,18 @@ def test_damaged_files_are_refused_or_read_right():
 def test_the_fuzzer_tells_a_wrong_volume(tmp_path):
     """What a reader with a fault would give must not pass: shifted, flipped, unscaled volumes."""
     code = f"""
-import sys; sys.path.insert(0, {str(PROGRAM.parent)!r})
+import sys; sys.path.insert(0, {str(PROGRAM)!r})
 from pathlib import Path
-import fuzzing
+from healthy import dicom_bases
+from truth import WrongVolumeError, check_dicom
 from medtrans.scans import read_series
-base = next(path for path in fuzzing.dicom_bases(Path({str(tmp_path)!r})) if path.name == "ct")
+base = next(path for path in dicom_bases(Path({str(tmp_path)!r})) if path.name == "ct")
 def told(change):
     [volume] = read_series(base)
     change(volume)
     try:
-        fuzzing.check_dicom(volume)
-    except fuzzing.WrongVolumeError as error:
+        check_dicom(volume)
+    except WrongVolumeError as error:
         return str(error)
     return "right"
 def shift(volume): volume.affine[0, 3] += 0.5

@@ -72,6 +72,7 @@ def literal_algorithm_1(method: PairedTranslation, batch: dict[str, Tensor], dty
             loss = loss + weight.get("perceptual", 0.0) * perceptual
             for name, term in terms.items():
                 if isinstance(term, Style | Content) and weight[name]:
+                    assert term.layers is not None
                     pairs = zip(term.layers, term.extractor(fake), term.extractor(x), strict=True)
                     for c, f, w in pairs:
                         loss = loss + weight[name] * c * _distance(term, f.float(), w.float())

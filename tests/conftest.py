@@ -102,6 +102,7 @@ SMALL = {
     "discriminator_def::channels": 4,
     "losses::style::weight": 0,
     "losses::content::weight": 0,
+    "features::weights": "random",
     "threads": 1,
 }
 
@@ -123,7 +124,11 @@ def _small_settings(*files):
         written = config.get(key.split("::")[0], {}).get("channels") if key.endswith("::channels") else value
         return value[0] if isinstance(value, list) and isinstance(written, int) else value
 
-    small = {key: like(key, value) for key, value in SMALL.items() if there(key)}
+    def follows(key):  # another one, so that it must not be set
+        written = config.get(key.split("::")[0], {}).get(key.split("::")[-1]) if "::" in key else None
+        return isinstance(written, str) and written.startswith("@")
+
+    small = {key: like(key, value) for key, value in SMALL.items() if there(key) and not follows(key)}
     if len(files) == 1 and config.get("discriminator_def", {}).get("layers", 1) > 1:
         small["discriminator_def::layers"] = 1  # a 70×70 patch has a single position in the smallest images
     return small

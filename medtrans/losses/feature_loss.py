@@ -18,13 +18,13 @@ class FeatureLoss(LossTerm, ABC):
     Args:
         features: extractor, image ``(B, C, *spatial)`` -> list of feature maps; several terms may share one.
         weight: factor in the generator's total.
-        layers: a factor for each feature map; a 0 leaves it out.
+        layers: a factor for each feature map; a 0 leaves it out. None: a 1 for each, however many there are.
     """
 
-    def __init__(self, features: nn.Module, weight: float, layers: Sequence[float]) -> None:
+    def __init__(self, features: nn.Module, weight: float, layers: Sequence[float] | None) -> None:
         super().__init__(weight)
         self.extractor = features
-        self.layers = tuple(float(value) for value in layers)
+        self.layers = None if layers is None else tuple(float(value) for value in layers)
 
     def prepare(self) -> None:
         """Load the extractor's weights, where it has any to load."""
@@ -35,9 +35,10 @@ class FeatureLoss(LossTerm, ABC):
     def forward(self, candidate: Observed, target: Observed) -> Tensor:
         """The weighted sum over layers, mean over the batch; 0 for identical images."""
         found, wanted = candidate.features(self.extractor), target.features(self.extractor)
-        if len(found) != len(self.layers):
-            raise ValueError(f"layers has {len(self.layers)} weights for {len(found)} feature maps")
-        terms = [c * self.distance(f, w.detach()) for c, f, w in zip(self.layers, found, wanted, strict=True) if c]
+        layers = (1.0,) * len(found) if self.layers is None else self.layers
+        if len(found) != len(layers):
+            raise ValueError(f"layers has {len(layers)} weights for {len(found)} feature maps")
+        terms = [c * self.distance(f, w.detach()) for c, f, w in zip(layers, found, wanted, strict=True) if c]
         return torch.stack(terms).sum()
 
     @abstractmethod

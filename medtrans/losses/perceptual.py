@@ -19,14 +19,14 @@ class Perceptual(FeatureLoss):
     Args:
         features: extractor of feature maps.
         weight: factor in the generator's total.
-        layers: λ_j; the default weighs deeper blocks more, as pix2pixHD does.
+        layers: λ_j; the default weighs deeper blocks more, as pix2pixHD does. None weighs all layers alike.
     """
 
     def __init__(
         self,
         features: nn.Module,
         weight: float = 1.0,
-        layers: Sequence[float] = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1),
+        layers: Sequence[float] | None = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1),
     ) -> None:
         super().__init__(features, weight, layers)
 

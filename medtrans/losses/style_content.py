@@ -23,10 +23,12 @@ class Style(FeatureLoss):
     Args:
         features: extractor of feature maps, for instance :class:`medtrans.networks.VGG19Features`.
         weight: factor in the generator's total (λ₂ = 1e-4 in the paper).
-        layers: λ_j; the paper takes the first and the last block.
+        layers: λ_j; the paper takes the first and the last block. None weighs all layers alike.
     """
 
-    def __init__(self, features: nn.Module, weight: float = 1.0, layers: Sequence[float] = (1, 0, 0, 0, 1)) -> None:
+    def __init__(
+        self, features: nn.Module, weight: float = 1.0, layers: Sequence[float] | None = (1, 0, 0, 0, 1)
+    ) -> None:
         super().__init__(features, weight, layers)
 
     def distance(self, found: Tensor, wanted: Tensor) -> Tensor:
@@ -41,10 +43,12 @@ class Content(FeatureLoss):
     Args:
         features: extractor of feature maps, for instance :class:`medtrans.networks.VGG19Features`.
         weight: factor in the generator's total (λ₃ = 1e-4 in the paper).
-        layers: λ_j; the paper takes every block but the deepest.
+        layers: λ_j; the paper takes every block but the deepest. None weighs all layers alike.
     """
 
-    def __init__(self, features: nn.Module, weight: float = 1.0, layers: Sequence[float] = (1, 1, 1, 1, 0)) -> None:
+    def __init__(
+        self, features: nn.Module, weight: float = 1.0, layers: Sequence[float] | None = (1, 1, 1, 1, 0)
+    ) -> None:
         super().__init__(features, weight, layers)
 
     def distance(self, found: Tensor, wanted: Tensor) -> Tensor:

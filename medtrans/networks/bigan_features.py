@@ -38,7 +38,8 @@ class BiGANFeatures(Instrument):
         norm: the norm it was trained with.
 
     Raises:
-        InputError: the file is not there, or is no such state dict. It is read on the first use, or by :meth:`load`.
+        InputError: the file is not there, or is no such state dict, or of volumes where the images are slices. It is
+            read on the first use, or by :meth:`load`.
     """
 
     def __init__(self, weights: str | os.PathLike[str], norm: Norm = None) -> None:
@@ -57,7 +58,11 @@ class BiGANFeatures(Instrument):
         """Features of ``image``, see the class."""
         stages = cast("nn.ModuleList", self.loaded())
         first = stages[0][0]  # type: ignore[index]
-        if image.dim() - 2 > first.weight.dim() - 2:
+        if image.dim() < first.weight.dim():
+            raise InputError(
+                self.weights, "was trained on volumes, not on slices", "Pre-train the bigan bundle on slices"
+            )
+        if image.dim() > first.weight.dim():
             image = image.movedim(-1, 1).flatten(0, 1)
         if image.shape[1] != first.in_channels:
             image = image.flatten(0, 1).unsqueeze(1)

@@ -27,8 +27,10 @@ TINY = {
 }
 
 
-def write_dataset(root, splits=("train", "train", "validation", "test"), shape=(14, 18, 9), modalities=("T1", "T2")):
-    """A data set of smooth random volumes; the second modality is a nonlinear function of the first."""
+def write_dataset(
+    root, splits=("train", "train", "validation", "test"), shape=(14, 18, 9), modalities=("T1", "T2", "CT")
+):
+    """A data set of smooth random volumes; each further modality is a nonlinear function of the first."""
     cases = []
     for number, split in enumerate(splits):
         random = np.random.default_rng(number)

@@ -120,5 +120,5 @@ def test_the_generator_exports_to_torchscript(bundle, small_settings):
     parser.update(small)
     torch.manual_seed(0)
     network = parser.get_parsed_content("network_def").eval()
-    image = torch.rand(1, 1, 18, 21)
+    image = torch.rand(1, 1, *getattr(network, "image_size", (18, 21)))
     torch.testing.assert_close(torch.jit.script(network)(image), network(image))

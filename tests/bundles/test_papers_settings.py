@@ -19,8 +19,10 @@ WEIGHTS = {
     "cyclegan": {"adversarial": 1, "cycle": 10, "identity": 5},
     "cyclegan_s": {"adversarial": 1, "cycle": 10, "identity": 5, "supervised": 10},
     "generators_s": {"supervised": 1},
+    "cycle_medgan": {"adversarial": 1, "cycle": 10, "identity": 5, "cycle_perceptual": 1, "cycle_style": 10000},
+    "bigan": {"adversarial": 1, "reconstruction": 10},
 }
-CYCLE_FAMILY = ("cyclegan", "cyclegan_s", "generators_s")
+CYCLE_FAMILY = ("cyclegan", "cyclegan_s", "generators_s", "cycle_medgan")
 BASELINES = ("pix2pix", "pan", "id_cgan", "fila_sgan")
 
 
@@ -72,8 +74,9 @@ def test_the_cycle_family_has_the_published_networks_and_schedule(name):
     for network, parameters in counts.items():
         assert sum(p.numel() for p in parser.get_parsed_content(network).parameters()) == parameters
     written = config(name)
-    assert (written["image_size"], written["batch_size"], written["max_epochs"]) == ([256, 256], 1, 200)
-    assert written["learning_rate"] == 2e-4
+    batch_and_epochs = (64, 50) if name == "cycle_medgan" else (1, 200)
+    assert (written["batch_size"], written["max_epochs"]) == batch_and_epochs
+    assert (written["image_size"], written["learning_rate"]) == ([256, 256], 2e-4)
     for key, optimizer in written["optimizers"].items():
         assert (optimizer["_target_"], optimizer["betas"]) == ("torch.optim.Adam", [0.5, 0.999])
         assert written["schedulers"][key]["_target_"] == "medtrans.methods.LinearDecay"

@@ -130,7 +130,7 @@ def phantoms(tmp_path_factory):
     from medtrans.cohorts import write_phantom_cohort
 
     folder = tmp_path_factory.mktemp("phantoms") / "set"
-    write_phantom_cohort(folder, 4, ["T1", "T2", "PD"], 12.0, 0, None)
+    write_phantom_cohort(folder, 4, ["T1", "T2", "PD", "CT"], 12.0, 0, None)
     return folder
 
 

@@ -24,6 +24,8 @@ ROOT = Path(__file__).parents[2]
 GIVEN = {
     "README.md": ["EXPORT"],
     "bundles/medgan/docs/README.md": ["DATASET", "SCANS"],
+    "bundles/bigan/docs/README.md": ["DATASET"],
+    "bundles/cycle_medgan/docs/README.md": ["DATASET"],
     "bundles/cyclegan/docs/README.md": ["DATASET"],
     "bundles/cyclegan_s/docs/README.md": ["DATASET"],
     "bundles/generators_s/docs/README.md": ["DATASET"],

@@ -77,5 +77,11 @@ def test_missing_foreign_and_mismatched_files_are_refused(tmp_path):
         BiGANFeatures(tmp_path / "batch.pt").load()
 
 
+def test_features_of_volumes_do_not_go_with_slices(tmp_path):
+    trained(tmp_path / "features.pt", dims=3)
+    with pytest.raises(InputError, match="trained on volumes"):
+        BiGANFeatures(tmp_path / "features.pt")(torch.rand(1, 1, 16, 16))
+
+
 def test_nothing_is_read_before_the_first_use(tmp_path):
     BiGANFeatures(tmp_path / "absent.pt")

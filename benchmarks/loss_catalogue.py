@@ -3,8 +3,9 @@
     python benchmarks/loss_catalogue.py LOSSES
 
 Trains pix2pix on the phantom cohort, measures how strongly every loss pulls at its output, gives each the weight that
-pulls a given share as hard as pix2pix's own L1, and trains on from the same pix2pix with each, and with none. Writes
-LOSSES/losses.md and a picture; a loss that is done is kept, so an interrupted run goes on.
+pulls a given share as hard as pix2pix's own L1, and trains on from the same pix2pix with each, and with none (in three
+orders of the slices, to see chance). Writes LOSSES/losses.md and a picture; a loss that is done is kept, so an
+interrupted run goes on.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import typer
+from loss_effects import PROPERTIES, change, dice
 from matplotlib.figure import Figure
 from monai.bundle import ConfigParser
 from monai.networks.nets import UNet
@@ -32,10 +34,7 @@ from medtrans.cohorts import Cases
 from medtrans.engines import TranslationTrainer
 from medtrans.files import written_whole
 from medtrans.losses import LossTerm, Observed
-from medtrans.losses.sharpness import LocalSharpness
 from medtrans.methods import Method
-from medtrans.metrics.psnr import PSNR
-from medtrans.metrics.ssim import SSIM
 from medtrans.transforms import ReadSlicesd
 
 LOSS = "medtrans.losses."
@@ -43,6 +42,15 @@ L1_WEIGHT = 100.0
 # Classes of the segmentation network that the shape loss asks, by the phantom's labels.
 TISSUES = {"air": [0], "bone": [4, 5, 10], "fluid": [6, 11], "grey": [7, 9, 14, 18], "white": [8, 15]}
 BRIGHT = {"edges": [0.0], "weights": [1.0, 4.0]}
+PLAIN, AGAIN = "pix2pix", ("pix2pix, order 2", "pix2pix, order 3")
+TABLE = {
+    "PSNR": ".2f",
+    "SSIM": ".3f",
+    "MAE": ".4f",
+    "sharpness": ".2f",
+    "tissue Dice": ".3f",
+    "histogram distance": ".3f",
+}
 
 
 @dataclass
@@ -54,12 +62,16 @@ class Entry:
         replaces: name of pix2pix's term that goes.
         share: how hard it pulls, relative to pix2pix's L1; 0 takes the run's own share, None leaves the weight at 1.
         trained: whether pix2pix is trained with it; the others are only measured.
+        meant: the property of :data:`loss_effects.PROPERTIES` that it is to change.
+        order: seed of the order of the slices.
     """
 
     config: dict[str, Any] = field(default_factory=dict)
     replaces: str = ""
     share: float | None = 0.0
     trained: bool = True
+    meant: str = ""
+    order: int = 0
 
 
 def term(name: str, **options: Any) -> dict[str, Any]:
@@ -71,36 +83,40 @@ def catalogue(segmenter: Path) -> dict[str, Entry]:
     network = {"_target_": "medtrans.networks.FrozenNetwork", "path": str(segmenter)}
     vgg = {"_target_": "medtrans.networks.VGG19Features", "weights": "random"}
 
-    def in_place_of_l1(name: str, **options: Any) -> Entry:
-        return Entry(term(name, **options), "l1", 1.0)
+    def in_place_of_l1(meant: str, name: str, **options: Any) -> Entry:
+        return Entry(term(name, **options), "l1", 1.0, meant=meant)
 
     def form(name: str) -> Entry:
-        return Entry(term("Adversarial", form=name), "adversarial", None)
+        return Entry(term("Adversarial", form=name), "adversarial", None, meant="fine power")
+
+    def added(meant: str, name: str, **options: Any) -> Entry:
+        return Entry(term(name, **options), meant=meant)
 
     return {
-        "pix2pix": Entry(share=None),
+        PLAIN: Entry(share=None),
+        **{name: Entry(share=None, order=order) for order, name in enumerate(AGAIN, start=1)},
         "log": Entry(term("Adversarial", form="log"), "adversarial", None, trained=False),
         "least squares": form("least_squares"),
         "hinge": form("hinge"),
         "Wasserstein": form("wasserstein"),
-        "L2": in_place_of_l1("L2"),
-        "Charbonnier": in_place_of_l1("Charbonnier", epsilon=0.05),
-        "masked L1": in_place_of_l1("L1", masked=True),
-        "weighted L1": in_place_of_l1("L1", intensity_weights=BRIGHT),
-        "gradient": Entry(term("GradientDifference")),
-        "sharpness": Entry(term("Sharpness")),
-        "shape": Entry(term("Shape", network=network, form="dice_cross_entropy")),
-        "discriminator": Entry(term("DiscriminatorPerceptual", layers=[0, 1, 1])),
+        "L2": in_place_of_l1("RMSE", "L2"),
+        "Charbonnier": in_place_of_l1("MAE", "Charbonnier", epsilon=0.05),
+        "masked L1": in_place_of_l1("MAE", "L1", masked=True),
+        "weighted L1": in_place_of_l1("MAE of bright voxels", "L1", intensity_weights=BRIGHT),
+        "gradient": added("sharpness", "GradientDifference"),
+        "sharpness": added("sharpness", "Sharpness"),
+        "shape": added("tissue Dice", "Shape", network=network, form="dice_cross_entropy"),
+        "discriminator": added("fine power", "DiscriminatorPerceptual", layers=[0, 1, 1]),
         "perceptual": Entry(term("Perceptual", features=vgg), trained=False),
-        "SSIM": Entry(term("SSIM")),
-        "MS-SSIM": Entry(term("MultiScaleSSIM", scales=3)),
+        "SSIM": added("SSIM", "SSIM"),
+        "MS-SSIM": added("MS-SSIM", "MultiScaleSSIM", scales=3),
         "style": Entry(term("Style", features=vgg), trained=False),
         "content": Entry(term("Content", features=vgg), trained=False),
-        "self-regularisation": Entry(term("SelfRegularisation")),
-        "frequency": Entry(term("Frequency")),
-        "focal frequency": Entry(term("Frequency", power=2, focal=1.0)),
-        "fine frequencies": Entry(term("Frequency", band=[0.5, 1.5])),
-        "total variation": Entry(term("TotalVariation")),
+        "self-regularisation": added("distance to source", "SelfRegularisation"),
+        "frequency": added("k-space error", "Frequency"),
+        "focal frequency": added("k-space error, largest", "Frequency", power=2, focal=1.0),
+        "fine frequencies": added("k-space error, fine", "Frequency", band=[0.5, 1.5]),
+        "total variation": added("variation", "TotalVariation"),
     }
 
 
@@ -112,12 +128,13 @@ class Study:
         folder.mkdir(parents=True, exist_ok=True)
         self.entries = catalogue(folder / "segmenter.ts")
 
-    def parser(self, losses: dict[str, Any] | None = None) -> ConfigParser:
+    def parser(self, losses: dict[str, Any] | None = None, order: int = 0) -> ConfigParser:
         """The bundle's training config, small, with these losses."""
         configs = self.bundle / "configs"
         parser = ConfigParser()
         parser.read_config([str(configs / "train.json"), str(configs / "quick.json")])
         parser.update(self.settings)
+        parser["seed"] = int(parser["seed"]) + order
         if losses is not None:
             parser["losses"] = losses
         return parser
@@ -192,35 +209,63 @@ def _fitted(label: Tensor, size: list[int]) -> Tensor:
     return torch.as_tensor(ResizeWithPadOrCrop(size)(label)).round()
 
 
-def evaluate(study: Study, generator: torch.nn.Module) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-    """Quality on the held-out heads, inside the body, and one slice for the picture."""
+def held_out(study: Study) -> dict[str, dict[str, Tensor]]:
+    """Every fourth slice of each head that does not train: ``(N, 1, X, Y)`` of source, target and mask, by head."""
+    found: dict[str, dict[str, list[Tensor]]] = {}
+    for split in ("validation", "test"):  # nothing is chosen by validation here
+        parser = study.parser()
+        parser["val_split"], parser["val_every"] = split, 4
+        dataset = parser.get_parsed_content("validate::dataset")
+        for index, told in enumerate(dataset.data):
+            item = dataset[index]
+            for key in ("source", "target", "mask"):
+                found.setdefault(told["case"], {}).setdefault(key, []).append(
+                    torch.as_tensor(item[key]).as_subclass(Tensor)
+                )
+    return {head: {key: torch.stack(planes) for key, planes in images.items()} for head, images in found.items()}
+
+
+def own_terms(study: Study) -> dict[str, LossTerm]:
+    """The catalogue's losses of images, by name; without those that need larger images than a trial's."""
+    found: dict[str, LossTerm] = {}
+    for name, entry in study.entries.items():
+        if entry.meant and entry.replaces != "adversarial":
+            loss: LossTerm = ConfigParser({"loss": entry.config}).get_parsed_content("loss")
+            least = loss.least_size() if hasattr(loss, "least_size") else 0
+            if least <= min(study.settings["image_size"]):
+                found[name] = loss
+    return found
+
+
+def evaluate(study: Study, generator: torch.nn.Module) -> tuple[dict[str, dict[str, float]], dict[str, np.ndarray]]:
+    """Properties by name and head, each loss's own value among them, and one slice for the picture."""
     segmenter = torch.jit.load(str(study.folder / "segmenter.ts"))
+    start = study.parser().get_parsed_content("method")
+    load_start(study, start)
+    discriminator = start.networks["discriminator"].eval().requires_grad_(False)
+    own = own_terms(study)
+    for loss in own.values():
+        loss.prepare()
     generator.eval()
-    values: dict[str, list[Tensor]] = {}
+    values: dict[str, dict[str, float]] = {}
     shown: dict[str, np.ndarray] = {}
-    sharpness = LocalSharpness()
     with torch.no_grad():
-        for batch in batches(study.parser(), "test"):
-            source, target, mask = (batch[key] for key in ("source", "target", "mask"))
-            found = generator(source).clamp(-1, 1)
-            options: dict[str, Any] = {"data_range": (-1.0, 1.0), "mask": mask}
-            inside = mask[..., 4:-4, 4:-4] > 0
-            steep = [sharpness(image)[0] * inside for image in (found, target)]
-            agreed = [segmenter(image).argmax(1, keepdim=True) for image in (found, target)]
-            measured = {
-                "PSNR": PSNR()(found, target, **options),
-                "SSIM": SSIM()(found, target, **options),
-                "MAE": ((found - target).abs() * (mask > 0)).flatten(1).sum(1) / (mask > 0).flatten(1).sum(1),
-                "sharpness": steep[0].flatten(1).sum(1) / steep[1].flatten(1).sum(1),
-                "tissues": ((agreed[0] == agreed[1]) & (mask > 0)).flatten(1).sum(1) / (mask > 0).flatten(1).sum(1),
-            }
+        for name, head in held_out(study).items():
+            output = generator(head["source"])
+            found = output.clamp(-1, 1)
+            measured = {key: measure(found, head) for key, measure in PROPERTIES.items()}
+            measured["tissue Dice"] = dice(found, head, segmenter, len(TISSUES))
+            target = Observed(head["target"], head["source"], head["mask"], discriminator, constant=True)
+            for key, loss in own.items():
+                candidate = Observed(output, head["source"], head["mask"], discriminator)
+                measured[f"own {key}"] = loss(candidate, target).item()
             for key, value in measured.items():
-                values.setdefault(key, []).append(value.double())
+                values.setdefault(key, {})[name] = value
             if not shown:
-                middle = int(mask.flatten(1).sum(1).argmax())
-                pictures = {"source": source, "target": target, "found": found}
+                middle = int(head["mask"].flatten(1).sum(1).argmax())
+                pictures = {"source": head["source"], "target": head["target"], "found": found}
                 shown = {key: image[middle, 0].numpy() for key, image in pictures.items()}
-    return {key: float(torch.cat(parts).nanmean()) for key, parts in values.items()}, shown
+    return values, shown
 
 
 def gradient_ratios(study: Study, method: Method, names: list[str]) -> dict[str, float]:
@@ -253,7 +298,7 @@ def rounded(value: float) -> float:
 def step_ratio(study: Study, name: str, weight: float, repeats: int) -> float:
     """CPU time of a training step with the loss over one without, in turns in one run, the least of each."""
     runs = []
-    for losses in (study.losses_of("pix2pix", 0), study.losses_of(name, weight)):
+    for losses in (study.losses_of(PLAIN, 0), study.losses_of(name, weight)):
         parser = study.parser(losses)
         trainer = study.trainer(parser, 1)
         runs.append((trainer, next(iter(trainer.data_loader))))
@@ -276,6 +321,7 @@ def run_entry(study: Study, name: str, weight: float, repeats: int) -> dict[str,
         "epochs": study.epochs,
         "weight": weight,
         "config": entry.config,
+        "order": entry.order,
         "settings": study.settings,
     }
     if result.is_file() and (kept := json.loads(result.read_text()))["told"] == json.loads(json.dumps(told)):
@@ -283,10 +329,10 @@ def run_entry(study: Study, name: str, weight: float, repeats: int) -> dict[str,
     folder.mkdir(exist_ok=True)
     record: dict[str, Any] = {"told": told}
     if entry.trained:
-        trainer = study.trainer(study.parser(study.losses_of(name, weight)), study.epochs)
+        trainer = study.trainer(study.parser(study.losses_of(name, weight), entry.order), study.epochs)
         load_start(study, trainer.method)
         trainer.run()
-        record["quality"], shown = evaluate(study, trainer.method.networks["generator"])
+        record["heads"], shown = evaluate(study, trainer.method.networks["generator"])
         np.savez_compressed(folder / "slice.npz", **shown)  # type: ignore[arg-type]
         record["steps"] = trainer.state.iteration
     record["step_ratio"] = step_ratio(study, name, weight, repeats) if entry.config else 1.0
@@ -331,49 +377,83 @@ def weights_of(study: Study, names: list[str], share: float) -> dict[str, dict[s
 
 
 def table(study: Study, weights: dict[str, dict[str, float]], records: dict[str, dict[str, Any]]) -> str:
-    """Markdown: quality on the held-out heads, weight, gradient, and time of a step."""
-    head = "| loss | weight | gradient / L1's | pull / 100·L1's | step | PSNR dB | SSIM | MAE | sharpness | tissues |"
-    lines = [head, "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|"]
+    """Markdown: weight, gradient, time of a step, and means over the held-out heads."""
+    lines = ["| " + " | ".join(["loss", "weight", "pull at weight 1", "pull here", "step", *TABLE]) + " |"]
+    lines.append("|---|" + "---:|" * (4 + len(TABLE)))
     for name, record in records.items():
         found, ratio = weights.get(name), record["step_ratio"]
         pull = ("", "", "") if found is None else (
             f"{found['weight']:g}", f"{found['ratio']:.2g}", f"{found['weight'] * found['ratio'] / L1_WEIGHT:.0%}"
         )  # fmt: skip
-        q = record.get("quality")
-        quality = ["–"] * 5 if q is None else [
-            f"{q['PSNR']:.2f}", f"{q['SSIM']:.3f}", f"{q['MAE']:.4f}", f"{q['sharpness']:.2f}", f"{q['tissues']:.1%}"
-        ]  # fmt: skip
+        heads = record.get("heads")
+        quality = [format(np.nanmean([*heads[key].values()]), how) if heads else "–" for key, how in TABLE.items()]
         lines.append(f"| {' | '.join([name, *pull, f'×{ratio:.2f}', *quality])} |")
     return "\n".join(lines)
 
 
+def effects(study: Study, records: dict[str, dict[str, Any]]) -> str:
+    """Markdown: the property that each loss is meant to change and its own value, against plain pix2pix."""
+    plain, again = records[PLAIN]["heads"], [records[name]["heads"] for name in AGAIN]
+    lines = ["| loss | meant to change | pix2pix | with it | difference [95 %] | by chance | visible | own value |"]
+    lines.append("|---|---|---:|---:|---|---:|---|---|")
+    for name, record in records.items():
+        meant = study.entries[name].meant
+        if not meant or "heads" not in record:
+            continue
+        heads = record["heads"]
+        found, chance = change(heads[meant], plain[meant], [other[meant] for other in again])
+        base = np.nanmean([*plain[meant].values()])
+        visible = min(abs(found.low), abs(found.high)) > chance and found.low * found.high > 0
+        cells = [name, meant, f"{base:.4g}", f"{base + found.mean:.4g}"]
+        cells += [
+            f"{found.mean:+.2g} [{found.low:+.2g}, {found.high:+.2g}]",
+            f"{chance:.2g}",
+            "yes" if visible else "no",
+        ]
+        own = f"own {name}"
+        if own in heads:
+            scale = np.mean([*plain[own].values()])
+            change_of, by_chance = change(heads[own], plain[own], [other[own] for other in again])
+            cells.append(
+                f"{change_of.mean / scale:+.1%} [{change_of.low / scale:+.1%}, {change_of.high / scale:+.1%}], "
+                f"chance {by_chance / scale:.1%}"
+            )
+        else:
+            cells.append("–")
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def draw(study: Study, names: list[str], path: Path, columns: int = 7) -> None:
-    """Output, its error, and what the loss changed, one loss beside the other, source and target first."""
+    """Output, a detail of it, and what the loss changed, five times as strong; source and target first."""
     slices = {name: np.load(study.folder / name.replace(" ", "_") / "slice.npz") for name in names}
-    plain = slices["pix2pix"]
+    plain = slices[PLAIN]
     corner = [slice(max(0, at.min() - 1), at.max() + 2) for at in np.nonzero(plain["target"] > -0.9)]
-    panels = [("source", plain["source"], None, None), ("target", plain["target"], None, None)]
-    for name, arrays in slices.items():
-        change = None if name == "pix2pix" else arrays["found"] - plain["found"]
-        panels.append((name, arrays["found"], arrays["found"] - arrays["target"], change))
+    detail = [slice(at.start + (at.stop - at.start) // 3, at.stop - (at.stop - at.start) // 4) for at in corner]
+    panels = [("source", plain["source"], None), ("target", plain["target"], None)]
+    panels += [
+        (n, arrays["found"], None if n == PLAIN else arrays["found"] - plain["found"]) for n, arrays in slices.items()
+    ]
     rows = math.ceil(len(panels) / columns)
     height, width = (place.stop - place.start for place in reversed(corner))
-    figure = Figure(figsize=(1.2 * columns, 3 * rows * 1.2 * height / width + 0.25 * rows), layout="constrained")
+    figure = Figure(figsize=(1.25 * columns, 3 * rows * 1.25 * height / width + 0.25 * rows), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)  # type: ignore[union-attr, call-arg]
     axes = figure.subplots(3 * rows, columns, squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
-    for index, (name, *images) in enumerate(panels):
+    for index, (name, output, changed) in enumerate(panels):
         row, column = divmod(index, columns)
-        for below, (image, limit) in enumerate(zip(images, (1.0, 0.8, 0.4), strict=True)):
+        for below, (image, place, limit) in enumerate(
+            ((output, corner, 1.0), (output, detail, 1.0), (changed, corner, 0.2))
+        ):
             if image is None:
                 continue
-            colours = "RdBu_r" if below else "gray"
-            shown = image[tuple(corner)].T[::-1]
-            axes[3 * row + below][column].imshow(shown, cmap=colours, vmin=-limit, vmax=limit, interpolation="nearest")
+            shown = image[tuple(place)].T[::-1]
+            axis, colours = axes[3 * row + below][column], "RdBu_r" if below == 2 else "gray"
+            axis.imshow(shown, cmap=colours, vmin=-limit, vmax=limit, interpolation="nearest")
         axes[3 * row][column].set_title(name, fontsize=8, pad=2)
     drawn = io.BytesIO()
-    figure.savefig(drawn, dpi=75, facecolor="white")
+    figure.savefig(drawn, dpi=85, facecolor="white")
     with written_whole(path) as temporary:  # 96 colours do, and make a small file
         Image.open(drawn).convert("RGB").quantize(96).save(temporary, format="png", optimize=True)
 
@@ -392,7 +472,7 @@ def main(
     small: dict[str, Any] = {
         "image_size": [64, 64], "network_def::channels": [16, 32, 64, 64], "discriminator_def::channels": 16,
         "learning_rate": 1e-3, "precision": "fp32", "device": "$torch.device('cpu')", "num_workers": 0,
-        "phantom": {"subjects": 16, "spacing": 3.5, "modalities": ["T1", "T2"]},
+        "phantom": {"subjects": 40, "spacing": 3.5, "modalities": ["T1", "T2"]},
     }  # fmt: skip
     for setting in settings or []:
         key, _, value = setting.partition("=")
@@ -402,14 +482,14 @@ def main(
     chosen = [name.strip() for name in losses.split(",") if name.strip()] or list(study.entries)
     if unknown := set(chosen) - set(study.entries):
         raise typer.BadParameter(f"no loss {sorted(unknown)}: choose from {', '.join(study.entries)}")
-    train_segmenter(study, steps=20 * start)
+    train_segmenter(study, steps=40 * start)
     train_start(study)
     weights = weights_of(study, [name for name in chosen if study.entries[name].config], share)
-    records = {"pix2pix": run_entry(study, "pix2pix", 0.0, repeats)}
+    records = {name: run_entry(study, name, 0.0, repeats) for name in (PLAIN, *AGAIN)}
     for name, found in weights.items():
         records[name] = run_entry(study, name, found["weight"], repeats)
-        typer.echo(f"{name}: weight {found['weight']:g}, {records[name].get('quality', 'not trained')}")
-    text = table(study, weights, records)
+        typer.echo(f"{name}: weight {found['weight']:g}, {'trained' if study.entries[name].trained else 'measured'}")
+    text = f"{effects(study, records)}\n\n{table(study, weights, records)}"
     (folder / "losses.md").write_text(text + "\n", encoding="utf-8")
     typer.echo(f"\n{start} epochs of pix2pix, then {epochs} ({records['pix2pix']['steps']} steps) each\n\n{text}")
     draw(study, [name for name in records if study.entries[name].trained], folder / "losses_added.png")

@@ -231,7 +231,7 @@ def own_terms(study: Study) -> dict[str, LossTerm]:
     for name, entry in study.entries.items():
         if entry.meant and entry.replaces != "adversarial":
             loss: LossTerm = ConfigParser({"loss": entry.config}).get_parsed_content("loss")
-            least = loss.least_size() if hasattr(loss, "least_size") else 0
+            least = getattr(loss, "least_size", lambda: 0)()
             if least <= min(study.settings["image_size"]):
                 found[name] = loss
     return found

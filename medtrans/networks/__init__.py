@@ -11,7 +11,7 @@ from medtrans.networks.patch_discriminator import PatchDiscriminator
 from medtrans.networks.residual_unet import ResidualUNet
 from medtrans.networks.resnet_generator import ResNetGenerator
 from medtrans.networks.self_attention import SelfAttention
-from medtrans.networks.spectral import spectrally_normalised
+from medtrans.networks.spectral import folded, spectrally_normalised
 from medtrans.networks.two_convolutions import TwoConvolutions
 from medtrans.networks.u_block import UBlock
 from medtrans.networks.unit import UNIT
@@ -34,5 +34,6 @@ __all__ = [
     "TwoConvolutions",
     "UBlock",
     "VGG19Features",
+    "folded",
     "spectrally_normalised",
 ]

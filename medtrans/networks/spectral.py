@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
-from torch.nn.utils.parametrize import is_parametrized
+from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
 LAYERS = (
     nn.Linear,
@@ -35,4 +35,19 @@ def spectrally_normalised(network: Network) -> Network:
     for layer in network.modules():
         if isinstance(layer, LAYERS) and not is_parametrized(layer, "weight"):
             spectral_norm(layer)
+    return network
+
+
+def folded(network: Network) -> Network:
+    """The network for use without training, every normalised weight a plain one: TorchScript cannot normalise.
+
+    Args:
+        network: changed in place, and brought to evaluation mode.
+
+    Returns:
+        The same network, with the same outputs.
+    """
+    for layer in network.eval().modules():
+        if is_parametrized(layer, "weight"):
+            remove_parametrizations(layer, "weight", leave_parametrized=True)
     return network

@@ -8,6 +8,8 @@ import pytest
 import torch
 from monai.bundle import ConfigParser, ConfigWorkflow, load, verify_metadata, verify_net_in_out
 
+from medtrans.networks import folded
+
 # The rules of the specification's metadata section, in JSON Schema; MONAI's own file needs the internet.
 TENSOR = {
     "type": "object",
@@ -119,6 +121,6 @@ def test_the_generator_exports_to_torchscript(bundle, small_settings):
     parser.read_config(str(bundle / "configs/train.json"))
     parser.update(small)
     torch.manual_seed(0)
-    network = parser.get_parsed_content("network_def").eval()
+    network = folded(parser.get_parsed_content("network_def").eval())
     image = torch.rand(1, 1, *getattr(network, "image_size", (18, 21)))
     torch.testing.assert_close(torch.jit.script(network)(image), network(image))

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from medtrans.networks import UNIT, MultiScaleDiscriminator, ResNetGenerator, spectrally_normalised
+from medtrans.networks import UNIT, MultiScaleDiscriminator, ResNetGenerator, folded, spectrally_normalised
 
 
 def layers(network):
@@ -54,3 +54,15 @@ def test_a_pass_with_gradient_may_follow_another_before_the_update():
     network = spectrally_normalised(nn.Conv2d(1, 1, 3, padding=1)).train()
     network(network(torch.randn(1, 1, 8, 8))).sum().backward()
     assert torch.isfinite(network.parametrizations.weight.original.grad).all()
+
+
+def test_folding_keeps_what_the_network_says_and_leaves_plain_shared_weights():
+    torch.manual_seed(0)
+    network = UNIT(2, 1, 1, channels=4, attention="encoder", spectral=True)
+    image = torch.randn(1, 1, 16, 16)
+    network(image)  # a step of the power iteration
+    before = network.eval()(image)
+    shared = network.encoder_shared[0].branch[0]
+    assert torch.equal(folded(network)(image), before)
+    assert not any("parametrizations" in name for name in network.state_dict())
+    assert network.encoder_shared[0].branch[0] is shared

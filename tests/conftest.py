@@ -129,7 +129,8 @@ def _small_settings(*files):
         return isinstance(written, str) and written.startswith("@")
 
     small = {key: like(key, value) for key, value in SMALL.items() if there(key) and not follows(key)}
-    if len(files) == 1 and config.get("discriminator_def", {}).get("layers", 1) > 1:
+    judge = config.get("discriminator_def", {})
+    if (len(files) == 1 or "scales" in judge) and judge.get("layers", 1) > 1:
         small["discriminator_def::layers"] = 1  # a 70×70 patch has a single position in the smallest images
     return small
 

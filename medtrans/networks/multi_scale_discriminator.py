@@ -8,6 +8,7 @@ from monai.networks.utils import normal_init
 from torch import Tensor, nn
 
 from medtrans.errors import InputError
+from medtrans.networks.initialisation import glorot_init
 from medtrans.networks.norms import Norm, has_offset
 from medtrans.networks.spectral import spectrally_normalised
 
@@ -23,7 +24,8 @@ class MultiScaleDiscriminator(nn.Module):
 
     Called with ``(B, in_channels, *spatial)``; returns, for each scale, the output of every hidden layer and, last, the
     map of logits. Losses sum over scales. MONAI's ``MultiScalePatchDiscriminator`` is another network: it gives every
-    scale the full image and deepens the discriminator instead.
+    scale the full image and deepens the discriminator instead. Weights begin as in :class:`UNIT`, those of the later
+    form from N(0, 0.02).
 
     Args:
         spatial_dims: 2 or 3.
@@ -37,7 +39,7 @@ class MultiScaleDiscriminator(nn.Module):
         spectral: divide every weight by its largest singular value.
 
     Raises:
-        InputError: unknown form.
+        InputError: unknown form; in a pass, an image that is too small for so many scales and layers.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class MultiScaleDiscriminator(nn.Module):
             raise InputError(f"discriminator form {form!r}", "is unknown", f"Use one of {', '.join(FORMS)}")
         kernel, padding, slope, halving = FORMS[form]
         convolution = Conv["conv", spatial_dims]
+        self.smallest = kernel - 2 * padding
 
         def one_scale() -> nn.ModuleList:
             stages, entering = nn.ModuleList(), in_channels
@@ -72,18 +75,23 @@ class MultiScaleDiscriminator(nn.Module):
 
         self.scales = nn.ModuleList(one_scale() for _ in range(scales))
         self.halved = Pool["avg", spatial_dims](**halving)
-        self.apply(normal_init)
+        self.apply(glorot_init if form == "medical" else normal_init)
         if spectral:
             spectrally_normalised(self)
 
-    def forward(self, x: Tensor) -> list[list[Tensor]]:
+    def forward(self, image: Tensor) -> list[list[Tensor]]:
         """For each scale the hidden layers' outputs followed by the logits ``(B, 1, *map)``."""
         found: list[list[Tensor]] = []
+        x = image
         for stages in self.scales:
             if len(found) > 0:
                 x = self.halved(x)
             outputs, features = [], x
             for stage in stages:
+                if len(outputs) < len(stages) - 1 and min(features.shape[2:]) < self.smallest:
+                    size = "×".join(map(str, image.shape[2:]))
+                    problem = f"is too small for {len(self.scales)} scales of {len(stages) - 1} layers"
+                    raise InputError(f"an image of {size}", problem, "Use larger images, or fewer scales or layers")
                 features = stage(features)
                 outputs.append(features)
             found.append(outputs)

@@ -44,8 +44,6 @@ def small(overlay, small_settings):
         chosen["features::weights"] = "random"
     if "features" in own:
         chosen["features::weights"] = "random"
-    if overlay.stem == "later":  # its 4×4 convolutions have no room in the smallest of three scales
-        chosen["discriminator_def::layers"] = 2
     kept = {"network_def::blocks", "generator_steps"}
     return {key: value for key, value in chosen.items() if key not in kept or key not in own}
 

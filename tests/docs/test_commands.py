@@ -35,6 +35,8 @@ GIVEN = {
     "bundles/pix2pix/docs/README.md": ["DATASET"],
     "bundles/regression/docs/README.md": ["DATASET"],
     "bundles/simple/docs/README.md": ["DATASET"],
+    "bundles/unit/docs/README.md": ["DATASET"],
+    "bundles/attention_unit/docs/README.md": ["DATASET"],
     "data_prep/README.md": [
         "EXPORT", "IXI", "BRATS_2021", "BRATS_2023", "HCP", "SYNTHRAD_2023", "SYNTHRAD_2025", "KIRBY21", "MR_ART",
         "PET_CT", "PET_TIMES", "MR_CT",

@@ -76,3 +76,20 @@ def test_works_in_3d_with_norm_and_odd_sizes():
 def test_an_unknown_form_is_refused():
     with pytest.raises(InputError, match="medical, later"):
         MultiScaleDiscriminator(2, 1, form="other")
+
+
+def test_weights_start_as_published():
+    torch.manual_seed(0)
+
+    def spread(**options):
+        return MultiScaleDiscriminator(2, 1, 32, **options).scales[0][2][0].weight.std().item()
+
+    assert spread() == pytest.approx((2 / (9 * 64 + 9 * 128)) ** 0.5, rel=0.02)
+    assert spread(form="later") == pytest.approx(0.02, rel=0.02)
+
+
+def test_an_image_without_room_for_the_smallest_scale_is_refused():
+    discriminator = MultiScaleDiscriminator(2, 1, 4, form="later")
+    discriminator(torch.randn(1, 1, 64, 64))
+    with pytest.raises(InputError, match="an image of 32×48: is too small for 3 scales of 4 layers"):
+        discriminator(torch.randn(1, 1, 32, 48))

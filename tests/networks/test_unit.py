@@ -135,8 +135,10 @@ def test_weights_start_as_published():
     def spread(network):
         return network.encoder_source[-1].branch[0].weight.std().item()
 
-    assert spread(UNIT(2, 1, 1)) == pytest.approx(0.02, rel=0.02)
-    assert spread(UNIT(2, 1, 1, form="later")) == pytest.approx((2 / (9 * 256)) ** 0.5, rel=0.02)
+    for channels in (16, 64):
+        fan = 9 * 4 * channels
+        assert spread(UNIT(2, 1, 1, channels)) == pytest.approx((2 / (2 * fan)) ** 0.5, rel=0.02)
+        assert spread(UNIT(2, 1, 1, channels, form="later")) == pytest.approx((2 / fan) ** 0.5, rel=0.02)
 
 
 @pytest.mark.parametrize("form", ["medical", "later"])

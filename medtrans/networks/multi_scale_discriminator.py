@@ -58,7 +58,7 @@ class MultiScaleDiscriminator(nn.Module):
             raise InputError(f"discriminator form {form!r}", "is unknown", f"Use one of {', '.join(FORMS)}")
         kernel, padding, slope, halving = FORMS[form]
         convolution = Conv["conv", spatial_dims]
-        self.smallest = kernel - 2 * padding
+        self.layers, self.smallest = layers, kernel - 2 * padding
 
         def one_scale() -> nn.ModuleList:
             stages, entering = nn.ModuleList(), in_channels
@@ -88,9 +88,9 @@ class MultiScaleDiscriminator(nn.Module):
                 x = self.halved(x)
             outputs, features = [], x
             for stage in stages:
-                if len(outputs) < len(stages) - 1 and min(features.shape[2:]) < self.smallest:
+                if len(outputs) < self.layers and min(features.shape[2:]) < self.smallest:
                     size = "×".join(map(str, image.shape[2:]))
-                    problem = f"is too small for {len(self.scales)} scales of {len(stages) - 1} layers"
+                    problem = f"is too small for {len(self.scales)} scales of {self.layers} layers"
                     raise InputError(f"an image of {size}", problem, "Use larger images, or fewer scales or layers")
                 features = stage(features)
                 outputs.append(features)

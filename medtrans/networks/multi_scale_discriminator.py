@@ -83,6 +83,7 @@ class MultiScaleDiscriminator(nn.Module):
         """For each scale the hidden layers' outputs followed by the logits ``(B, 1, *map)``."""
         found: list[list[Tensor]] = []
         x = image
+        outputs: list[Tensor] = []
         for stages in self.scales:
             if len(found) > 0:
                 x = self.halved(x)

@@ -29,7 +29,7 @@ READ_BY_MONAI |= {"bundle_root", "device", "dataset_dir", "output_dir", "dataloa
 RUN_OPTIONS = {"tracking", "meta_file", "logging_file", "workflow_type", "args_file", "run_id", "init_id", "final_id"}
 RUN_OPTIONS |= {"workflow_name", "config_file", "properties_path"}
 GROWING = {"losses", "optimizers", "key_metric", "additional_metrics", "inference", "phantom", "identity", "settings"}
-GROWING |= {"schedulers"}
+GROWING |= {"schedulers", "stop_after"}
 COMPONENT_KEYS = {"_target_", "_mode_", "_disabled_", "_requires_", "_desc_", "_code_"}
 
 

@@ -30,6 +30,14 @@ class CasesFailedError(InputError):
     """A batch run did what it could; some cases failed and stand in its table."""
 
 
+class TrainingStoppedError(InputError):
+    """A rule of the config ended a training that was going wrong; its checkpoint is there."""
+
+
+class NotFiniteError(TrainingStoppedError, FloatingPointError):
+    """A loss is NaN or infinite: nothing that follows would mean anything."""
+
+
 def input_error_behind(error: BaseException | None) -> InputError | None:
     """The :class:`InputError` that ``error`` is or was raised from, or None."""
     while error is not None:

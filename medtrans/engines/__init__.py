@@ -6,25 +6,33 @@ from medtrans.engines.bundle_run import run_inference
 from medtrans.engines.checkpoints import BestModel, Checkpoints, load_network
 from medtrans.engines.csv_log import CsvLog
 from medtrans.engines.distributed import of_all_processes
+from medtrans.engines.diversity import Diversity
 from medtrans.engines.inferers import WindowInferer, volumes_stay
 from medtrans.engines.sample_pictures import SamplePictures
+from medtrans.engines.source_information import SourceInformation
 from medtrans.engines.step_log import StepLog
 from medtrans.engines.trainer import TranslationTrainer
 from medtrans.engines.training_progress import TrainingProgress
 from medtrans.engines.translation import VolumeTranslator
 from medtrans.engines.volumes import SaveVolumed, save_volume
+from medtrans.engines.watches import Watch
+from medtrans.engines.watching import Watching
 
 __all__ = [
     "BestModel",
     "Checkpoints",
     "CsvLog",
+    "Diversity",
     "SamplePictures",
     "SaveVolumed",
+    "SourceInformation",
     "StepBudget",
     "StepLog",
     "TrainingProgress",
     "TranslationTrainer",
     "VolumeTranslator",
+    "Watch",
+    "Watching",
     "WindowInferer",
     "load_network",
     "of_all_processes",

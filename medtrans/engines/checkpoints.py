@@ -107,7 +107,8 @@ class Checkpoints:
 
     def save(self, trainer: TranslationTrainer) -> None:
         """Write the file."""
-        state = {name: part.state_dict() for name, part in _unwrapped(trainer.stateful()).items()}
+        parts = {**_unwrapped(trainer.stateful()), **trainer.watchers()}
+        state = {name: part.state_dict() for name, part in parts.items()}
         save_whole({"run": self._position(trainer), **state}, self.path)
 
     def _position(self, trainer: TranslationTrainer) -> dict[str, Any]:
@@ -140,6 +141,9 @@ class Checkpoints:
             except (RuntimeError, ValueError, KeyError) as error:
                 reason = " ".join(str(error).split())[:200]
                 raise self._foreign(f"its {name} does not fit ({reason})") from error
+        for name, handler in trainer.watchers().items():
+            if name in saved:
+                handler.load_state_dict(saved[name])
         trainer.state.iteration = run["iteration"]
         trainer.state.epoch = run["iteration"] // run["epoch_length"]
         if self.evaluator is not None and run["best_metric_epoch"] is not None:

@@ -11,10 +11,12 @@ import numpy as np
 import torch
 from ignite.engine import Engine, Events
 from monai.engines import Evaluator, Trainer
+from monai.engines.utils import IterationEvents
 from torch import Tensor, nn
 
 from medtrans.engines.checkpoints import Checkpoints, plain
 from medtrans.engines.precision import autocast, autocast_type
+from medtrans.errors import NotFiniteError, TrainingStoppedError
 from medtrans.methods import Batch, Method
 from medtrans.methods.method import Loss
 
@@ -68,6 +70,7 @@ class TranslationTrainer(Trainer):
         if epoch_length and batches is not None and epoch_length > batches:
             raise ValueError(f"epoch_length is {epoch_length}, but the data give {batches} batches an epoch")
         self.method = method.to(self.state.device)
+        self.stepping = ""  # the optimiser whose gradients are there while BACKWARD_COMPLETED is fired
         self.dtype = autocast_type(precision, self.state.device)
         self.grad_scaler = torch.amp.GradScaler(self.state.device.type, enabled=self.dtype == torch.float16)
         self.accumulation, self.seed, self.checkpoints = max(1, int(accumulation)), int(seed), checkpoints
@@ -77,9 +80,11 @@ class TranslationTrainer(Trainer):
         self.add_event_handler(Events.EPOCH_STARTED, self._begin_epoch)
         self.add_event_handler(Events.ITERATION_STARTED, self._seed_iteration)
         self.add_event_handler(Events.EPOCH_COMPLETED, self._step_schedulers)
+        self._kept = _with_state(train_handlers or ())
         self._register_handlers(train_handlers or ())
         self.add_event_handler(Events.EPOCH_COMPLETED, self._validate_last_epoch)
         self._loaded = False
+        self._failure: TrainingStoppedError | None = None
         self.add_event_handler(Events.EXCEPTION_RAISED, _raise)
         if checkpoints is not None:
             checkpoints.register(self)
@@ -87,6 +92,16 @@ class TranslationTrainer(Trainer):
     def stateful(self) -> dict[str, Any]:
         """What a checkpoint holds beside the position in the run."""
         return {"scaler": self.grad_scaler, **self.method.stateful()}
+
+    def watchers(self) -> dict[str, Any]:
+        """Handlers with a state of their own, which a checkpoint holds too; one without them starts them anew."""
+        return self._kept
+
+    def stop(self, problem: str) -> None:
+        """End a run that is going wrong after this epoch: its checkpoint is kept, then :meth:`run` raises."""
+        where = "the same command goes on from its checkpoint; docs/watching-a-gan.md says what to do"
+        self._failure = TrainingStoppedError(f"training, epoch {self.state.epoch}", f"was stopped: {problem}", where)
+        self.terminate()
 
     def load(self) -> None:
         """Go to where the checkpoint was written, if there is one; :meth:`run` does it where it was not done before.
@@ -99,12 +114,19 @@ class TranslationTrainer(Trainer):
         self._loaded = True
 
     def run(self) -> None:  # type: ignore[override]
-        """Train to ``max_epochs``, from the checkpoint where there is one."""
+        """Train to ``max_epochs``, from the checkpoint where there is one.
+
+        Raises:
+            TrainingStoppedError: a stop rule ended the run (:meth:`stop`).
+            NotFiniteError: a loss was not finite; the last checkpoint is from before.
+        """
         self.load()
         if self.state.epoch >= self.state.max_epochs:
             logger.info("already trained for %d epochs; raise --max_epochs to go on", self.state.epoch)
             return
         super().run()
+        if self._failure is not None:
+            raise self._failure
 
     def optimize(self, name: str, loss: Loss, parts: list[Batch]) -> dict[str, Tensor]:
         """One step of optimiser ``name``, see :class:`medtrans.methods.Stepper`."""
@@ -118,6 +140,9 @@ class TranslationTrainer(Trainer):
             self.grad_scaler.scale(total * share).backward()
             for key, value in {"total": total, **values}.items():
                 averaged[key] = averaged.get(key, 0.0) + value.detach().float() * share  # type: ignore[assignment]
+        self.grad_scaler.unscale_(optimizer)
+        self.stepping = name
+        self.fire_event(IterationEvents.BACKWARD_COMPLETED)
         self.grad_scaler.step(optimizer)
         self.grad_scaler.update()
         return averaged
@@ -131,9 +156,8 @@ class TranslationTrainer(Trainer):
         # With fp16 the scaler skips such a step and halves its scale; below 1 it is not the scale that is too large.
         if wrong and (not self.grad_scaler.is_enabled() or self.grad_scaler.get_scale() < 1):
             where = f"epoch {self.state.epoch}, iteration {self.state.iteration}"
-            raise FloatingPointError(
-                f"the loss {wrong[0]} is not finite in {where}: lower the learning rate, or train with --precision fp32"
-            )
+            remedy = "Lower the learning rate, or train with --precision fp32; the last checkpoint is from before"
+            raise NotFiniteError("training", f"the loss {wrong[0]} is not finite in {where}", remedy)
         return [values]
 
     def _on_device(self, value: Any) -> Any:
@@ -170,6 +194,12 @@ class TranslationTrainer(Trainer):
 def _raise(_: Engine, error: BaseException) -> None:
     """End the run. ignite takes an exception for dealt with as soon as any handler listens to it, and goes on."""
     raise error
+
+
+def _with_state(handlers: Sequence) -> dict[str, Any]:
+    """The handlers that have something to resume, by a name for each."""
+    stateful = [h for h in handlers if hasattr(h, "state_dict") and hasattr(h, "load_state_dict")]
+    return {f"handler_{place}_{type(handler).__name__}": handler for place, handler in enumerate(stateful)}
 
 
 def _prepare(network: nn.Module, channels_last: bool, compiled: bool) -> None:

@@ -45,6 +45,7 @@ class Adversarial(LossTerm):
         if form not in FORMS:
             raise InputError(f"adversarial form {form!r}", "is unknown", f"Use one of {', '.join(FORMS)}")
         self.form, self.penalty = form, float(penalty)
+        self.boundary = {"least_squares": 0.5, "wasserstein": None}.get(form, 0.0)
         self.least_squares = PatchAdversarialLoss(criterion="least_squares", no_activation_leastsq=True)
 
     def _taken_as(self, image: Observed, real: bool, for_discriminator: bool) -> Tensor:

@@ -69,6 +69,11 @@ class Observed:
         """The discriminator's logits, one map a scale."""
         return [scale[-1] for scale in self._judged()]
 
+    @property
+    def judged(self) -> list[Features] | None:
+        """What the discriminator has said of the image, a list of outputs a scale; None where nobody has asked yet."""
+        return self._found.get(id(self.discriminator)) if self.discriminator is not None else None
+
     def with_image(self, image: Tensor) -> Observed:
         """Another image before the same discriminator, with the same source."""
         return Observed(image, self.source, self.mask, self.discriminator, conditional=self.conditional)

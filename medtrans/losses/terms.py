@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import cast
 
 import torch
@@ -24,6 +24,7 @@ class LossTerm(nn.Module):
 
     trains_discriminator = False
     uses_discriminator = False
+    boundary: float | None = None  # of the logit between "synthetic" and "real", for terms that train a discriminator
 
     def __init__(self, weight: float = 1.0, discriminator_weight: float = 1.0) -> None:
         super().__init__()
@@ -63,6 +64,7 @@ class LossTerms(nn.Module):
             if not isinstance(term, LossTerm):
                 raise TypeError(f"losses#{name} is {type(term).__name__}, not a LossTerm")
         self.terms = nn.ModuleDict(terms)
+        self.observers: list[Callable[[Observed, Observed], None]] = []
         for term in self._of_generator().values():
             term.prepare()
 
@@ -94,6 +96,11 @@ class LossTerms(nn.Module):
                     raise ValueError(f"two loss terms train different networks of the name {name!r}: share one")
         return found
 
+    @property
+    def boundary(self) -> float | None:
+        """The logit above which the discriminator takes an image for real; None where no term sets one."""
+        return next((t.boundary for t in self._of_discriminator().values() if t.boundary is not None), None)
+
     def _of_generator(self) -> dict[str, LossTerm]:
         return {name: term for name, term in self._all().items() if term.weight != 0}
 
@@ -117,7 +124,12 @@ class LossTerms(nn.Module):
         return total, values
 
     def discriminator_loss(self, candidate: Observed, target: Observed) -> tuple[Tensor, dict[str, Tensor]]:
-        """Weighted total and the unweighted value of every term that trains the discriminator."""
+        """Weighted total and the unweighted value of every term that trains the discriminator.
+
+        ``observers`` are then shown candidate and target, with what the discriminator said of them.
+        """
         values = {n: t.discriminator_loss(candidate, target) for n, t in self._of_discriminator().items()}
         total = torch.stack([self._all()[name].discriminator_weight * value for name, value in values.items()]).sum()
+        for observe in self.observers:
+            observe(candidate, target)
         return total, values

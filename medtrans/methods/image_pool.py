@@ -26,6 +26,13 @@ class ImagePool:
             raise ValueError(f"an image pool has at least 0 images, got {size}")
         self.size = size
         self.images: list[Tensor] = []
+        self.born: list[int] = []  # how many images had been seen when each one came
+        self.seen = 0
+
+    @property
+    def age(self) -> float:
+        """How many images have come since, the mean over the pool; 0 for an empty one."""
+        return sum(self.seen - born for born in self.born) / len(self.born) if self.born else 0.0
 
     def exchange(self, images: Tensor) -> Tensor:
         """``(B, C, *spatial)``, new or from the pool, without gradients, for ``(B, C, *spatial)`` new ones."""
@@ -38,23 +45,27 @@ class ImagePool:
         return torch.stack(exchanged[first : first + len(images)])
 
     def _exchanged(self, image: Tensor, chance: float, choice: float) -> Tensor:
+        self.seen += 1
         if len(self.images) < self.size:
             self.images.append(image.clone())
+            self.born.append(self.seen)
             return image
         if chance < 0.5:
             return image
         place = min(int(choice * self.size), self.size - 1)
         older = self.images[place].to(image)
-        self.images[place] = image.clone()
+        self.images[place], self.born[place] = image.clone(), self.seen
         return older
 
     def state_dict(self) -> dict[str, Any]:
-        """The images, on the CPU."""
-        return {"images": [image.cpu() for image in self.images]}
+        """The images, on the CPU, and when they came."""
+        return {"images": [image.cpu() for image in self.images], "born": list(self.born), "seen": self.seen}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over a saved pool; a smaller one keeps the first images."""
         self.images = list(state["images"])[: self.size]
+        self.seen = int(state.get("seen", 0))
+        self.born = list(state.get("born", [self.seen] * len(self.images)))[: self.size]
 
 
 def _distributed() -> bool:

@@ -6,7 +6,7 @@ from ignite.engine import Events
 from torch import nn
 
 from medtrans.cohorts import EpochDataset, EpochSampler
-from medtrans.engines import Checkpoints, TranslationTrainer
+from medtrans.engines import Checkpoints, TranslationTrainer, Watching
 from medtrans.losses import (
     L1,
     Adversarial,
@@ -105,7 +105,8 @@ def trainer(name, folder=None, every=0, **settings):
     loader = torch.utils.data.DataLoader(dataset, 2, sampler=EpochSampler(dataset))
     method = METHODS[name]()
     checkpoints = Checkpoints(folder, every) if folder else None
-    return TranslationTrainer("cpu", EPOCHS, loader, method, checkpoints=checkpoints, threads=1, **settings)
+    handlers = settings.pop("handlers", [Watching()])
+    return TranslationTrainer("cpu", EPOCHS, loader, method, handlers, checkpoints, threads=1, **settings)
 
 
 def tensors(state, prefix=""):
@@ -161,7 +162,7 @@ def test_the_comparison_sees_a_pool_that_is_lost(uninterrupted, tmp_path):
     name, whole, _ = uninterrupted
 
     def lose(run):
-        run.method.pools["target"].images.clear()
+        run.method.pools["target"].load_state_dict({"images": []})
 
     changed = differing(whole, interrupted(name, tmp_path, stops=(8,), change=lose))
     assert any("pool_target" in path for path in changed)
@@ -173,12 +174,14 @@ def test_full_pools_are_saved_whole(uninterrupted):
     _, whole, run = uninterrupted
     for domain, pool in run.method.pools.items():
         assert len(pool.images) == pool.size
-        saved = [value for path, value in whole.items() if path.startswith(f"/pool_{domain}/")]
+        saved = [value for path, value in whole.items() if path.startswith(f"/pool_{domain}/images/")]
         assert len(saved) == pool.size
 
 
 def test_every_value_is_logged_by_name_and_direction(uninterrupted):
-    name, _, run = uninterrupted
+    name, _, _ = uninterrupted
+    run = trainer(name, handlers=[])
+    run.run()
     (losses,) = run.state.output
     assert all(isinstance(value, float) for value in losses.values())
     if name == "bigan":

@@ -11,7 +11,6 @@ from ignite.metrics.metric import reinit__is_reduced, sync_all_reduce
 from monai.handlers import from_engine
 from torch import Tensor
 
-
 SYNTHETIC_AND_REAL = from_engine(["pred", "label"])
 
 

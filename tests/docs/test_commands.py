@@ -51,6 +51,7 @@ GIVEN = {
     "docs/scanner-exports.md": ["EXPORT"],
     "docs/misaligned-pairs.md": ["DATASET"],
     "docs/troubleshooting.md": ["DATASET"],
+    "docs/watching-a-gan.md": ["DATASET"],
     "docs/tutorial.md": ["EXPORT", "NEW_SCAN.nii.gz"],
 }  # fmt: skip
 TRAIN = "python -m monai.bundle run training --config_file bundles/medgan/train.json --dataset_dir DATASET"

@@ -1,4 +1,4 @@
-"""It learns: the quick MedGAN beats every mapping of intensities on unseen heads, and broken training does not."""
+"""They learn: the quick paired bundles beat every mapping of intensities on unseen heads, broken training does not."""
 
 import numpy as np
 import pytest
@@ -12,6 +12,15 @@ EPOCHS = 2
 ABOVE_LOOK_UP, ABOVE_IDENTITY = 3.0, 6.0  # dB that held-out PSNR must gain
 # Random VGG features cost two thirds of a step and say nothing about learning: the broken runs go without.
 WITHOUT_VGG = {"losses::style::weight": 0, "losses::content::weight": 0}
+# Bundles that update their generator once a batch, not three times, get a higher rate and a lower bar.
+ONCE_A_BATCH, ABOVE_LOOK_UP_ONCE = {"learning_rate": 1e-3}, 1.5
+FLIPPED = {
+    "pix2pix": {"losses::l1::weight": -100.0},
+    "pan": {"losses::perceptual::weight": -20.0},
+    "id_cgan": {"losses::l2::weight": -150.0, "losses::content::weight": 0},
+    "fila_sgan": {"losses::l1::weight": -100.0, **WITHOUT_VGG},
+    "regression": {"losses::l1_body::weight": -1.0, "losses::l1::weight": -0.1},
+}
 
 
 @pytest.fixture(scope="module")
@@ -23,10 +32,10 @@ def phantoms(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def workflow(root, training_workflow):
-    """The quick MedGAN as it ships, two epochs long."""
+    """A quick bundle as it ships, two epochs long."""
 
-    def begin(phantoms, folder, **overrides):
-        files = [root / "bundles/medgan/configs" / name for name in ("train.json", "quick.json")]
+    def begin(phantoms, folder, bundle="medgan", **overrides):
+        files = [root / "bundles" / bundle / "configs" / name for name in ("train.json", "quick.json")]
         return training_workflow(files, phantoms, folder, **{"max_epochs": EPOCHS, "val_every": 8, **overrides})
 
     return begin
@@ -57,14 +66,27 @@ def look_up(train, source, bins=64):
 
 
 @pytest.fixture(scope="module")
-def bar(workflow, phantoms, tmp_path_factory):
-    """What training has to reach on the held-out heads: the higher of the two demands."""
+def without_training(workflow, phantoms, tmp_path_factory):
+    """PSNR on the held-out heads of the untranslated source, and of the best mapping of its intensities."""
     flow = workflow(phantoms, tmp_path_factory.mktemp("bar"), **WITHOUT_VGG)
     train, test = tuple(slices(flow, phantoms, "train")), tuple(slices(flow, phantoms, "test"))
     identity, mapped = psnr(test[0], test[1]), psnr(look_up(train, test[0]), test[1])
     assert identity < mapped, "a look-up must beat doing nothing, or the phantoms are too easy"
     print(f"identity {identity:.2f} dB, best intensity mapping {mapped:.2f} dB")
+    return identity, mapped
+
+
+@pytest.fixture(scope="module")
+def bar(without_training):
+    """What MedGAN has to reach on the held-out heads: the higher of the two demands."""
+    identity, mapped = without_training
     return max(mapped + ABOVE_LOOK_UP, identity + ABOVE_IDENTITY)
+
+
+@pytest.fixture(scope="module")
+def lower_bar(without_training):
+    """What the others have to reach."""
+    return without_training[1] + ABOVE_LOOK_UP_ONCE
 
 
 def held_out(flow, phantoms):
@@ -110,3 +132,20 @@ def test_a_wrong_target_range_does_not_learn(workflow, phantoms, bar, tmp_path):
 def test_a_frozen_generator_does_not_learn(workflow, phantoms, bar, tmp_path):
     flow = workflow(phantoms, tmp_path, **WITHOUT_VGG, learning_rate=0.0, max_epochs=1)
     assert held_out(flow, phantoms) < bar
+
+
+@pytest.mark.parametrize("bundle", FLIPPED)
+def test_the_quick_baselines_learn(workflow, phantoms, lower_bar, tmp_path, bundle):
+    assert held_out(workflow(phantoms, tmp_path, bundle, **ONCE_A_BATCH), phantoms) >= lower_bar
+
+
+@pytest.mark.parametrize("bundle", FLIPPED)
+def test_a_baseline_with_its_main_loss_flipped_does_not_learn(workflow, phantoms, lower_bar, tmp_path, bundle):
+    flow = workflow(phantoms, tmp_path, bundle, **ONCE_A_BATCH, **FLIPPED[bundle])
+    assert held_out(flow, phantoms) < lower_bar
+
+
+def test_two_convolutions_learn_a_mapping_of_intensities_and_no_more(workflow, phantoms, without_training, tmp_path):
+    identity, mapped = without_training
+    reached = held_out(workflow(phantoms, tmp_path, "simple", **ONCE_A_BATCH), phantoms)
+    assert identity + 2 < reached < mapped + ABOVE_LOOK_UP_ONCE

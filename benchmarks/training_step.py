@@ -1,4 +1,4 @@
-"""Time, FLOP/s and memory of one training step of a bundle, and its ratio to a literal transcription of Algorithm 1.
+"""Time, FLOP/s and memory of one training step of a bundle, and its ratio to a plain loop over the same networks.
 
     python benchmarks/training_step.py bundles/medgan --config quick.json --set precision=bf16 --steps 8
 
@@ -17,14 +17,12 @@ from typing import Annotated, Any
 import torch
 import typer
 from monai.bundle import ConfigParser
-from torch import Tensor, nn
-from torch.nn.functional import l1_loss, softplus
+from plain_loops import plain_loop
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from medtrans.engines import TranslationTrainer
-from medtrans.engines.precision import autocast, autocast_type
-from medtrans.losses.style_content import Content, Style, gram_matrix
-from medtrans.methods import PairedTranslation
+from medtrans.engines.precision import autocast_type
 
 Step = Callable[[], Any]
 
@@ -35,6 +33,8 @@ def read_bundle(bundle: Path, overlays: list[str], overrides: dict[str, Any]) ->
     files = [configs / "train.json", *(configs / name if not Path(name).is_file() else Path(name) for name in overlays)]
     parser = ConfigParser()
     parser.read_config([str(file) for file in files])
+    if "features" in parser.get():
+        parser.update({"features::weights": "random"})
     parser.update(overrides)
     return parser
 
@@ -47,49 +47,6 @@ def random_batch(parser: ConfigParser, device: torch.device) -> dict[str, Tensor
         key: torch.rand(batch, parser.get_parsed_content(channels), *size, device=device) * 2 - 1
         for key, channels in (("source", "in_channels"), ("target", "out_channels"))
     }
-
-
-def literal_algorithm_1(method: PairedTranslation, batch: dict[str, Tensor], dtype: torch.dtype | None) -> None:
-    """MedGAN's Algorithm 1 as it is printed: every loss computes what it needs, nothing is kept."""
-    generator, discriminator, terms = method.generator, method.discriminator, method.losses.terms
-    assert isinstance(discriminator, nn.Module)
-    y, x = batch["source"], batch["target"]
-    device = y.device
-    weight = {name: float(getattr(term, "weight", 0.0)) for name, term in terms.items()}
-
-    def judged(image: Tensor) -> list[Tensor]:
-        return discriminator(torch.cat([image, y], 1))
-
-    for _ in range(method.generator_steps):
-        method.optimizers["generator"].zero_grad()
-        with autocast(dtype, device):
-            fake = generator(y).float()
-            loss = weight.get("adversarial", 0.0) * softplus(-judged(fake)[-1].float()).mean()
-            found, wanted = judged(fake)[:-1], judged(x)[:-1]
-            perceptual = l1_loss(fake, x) + sum(
-                l1_loss(f.float(), w.float()) for f, w in zip(found, wanted, strict=True)
-            )
-            loss = loss + weight.get("perceptual", 0.0) * perceptual
-            for name, term in terms.items():
-                if isinstance(term, Style | Content) and weight[name]:
-                    assert term.layers is not None
-                    pairs = zip(term.layers, term.extractor(fake), term.extractor(x), strict=True)
-                    for c, f, w in pairs:
-                        loss = loss + weight[name] * c * _distance(term, f.float(), w.float())
-        loss.backward()
-        method.optimizers["generator"].step()
-    method.optimizers["discriminator"].zero_grad()
-    with autocast(dtype, device):
-        real, fake_logits = judged(x)[-1].float(), judged(generator(y).detach().float())[-1].float()
-        loss = softplus(-real).mean() + softplus(fake_logits).mean()
-    loss.backward()
-    method.optimizers["discriminator"].step()
-
-
-def _distance(term: Style | Content, found: Tensor, wanted: Tensor) -> Tensor:
-    if isinstance(term, Content):
-        return (found - wanted).square().mean()
-    return (gram_matrix(found) - gram_matrix(wanted)).square().sum((1, 2)).mean() / (4 * found.shape[1] ** 2)
 
 
 def seconds(step: Step, device: torch.device) -> float:
@@ -122,7 +79,7 @@ def main(
     steps: Annotated[int, typer.Option(help="Timed steps of each kind.")] = 5,
 ) -> None:
     """Measure and print a table."""
-    overrides: dict[str, Any] = {"features::weights": "random", "dataset_dir": "-"}
+    overrides: dict[str, Any] = {"dataset_dir": "-"}
     overrides |= dict(setting.split("=", 1) for setting in settings or [])
     parser = read_bundle(bundle, config or [], {k: _value(v) for k, v in overrides.items()})
     device = parser.get_parsed_content("device")
@@ -136,12 +93,10 @@ def main(
     def engine_step() -> None:
         trainer._iteration(trainer, batch)
 
-    def literal_step() -> None:
-        literal_algorithm_1(method, batch, dtype)
-
-    kinds = {"medtrans": engine_step}
-    if isinstance(method, PairedTranslation) and method.discriminator is not None:
-        kinds["literal Algorithm 1"] = literal_step
+    kinds: dict[str, Step] = {"medtrans": engine_step}
+    if (reference := plain_loop(method)) is not None:
+        name, loop = reference
+        kinds[name] = lambda: loop(method, batch, dtype)
     flops = {}
     for name, step in kinds.items():
         step()  # warm-up
@@ -188,13 +143,13 @@ def _report(
         )
         typer.echo(f"| {kind} | {row} |")
     if len(median) == 2:
-        ours, literal = median.values()
-        typer.echo(f"\nliteral / medtrans: {literal / ours:.2f} in time, {_ratio(flops):.2f} in FLOP")
+        (ours, plain), name = median.values(), list(median)[1]
+        typer.echo(f"\n{name} / medtrans: {plain / ours:.2f} in time, {_ratio(flops):.2f} in FLOP")
 
 
 def _ratio(values: dict[str, int]) -> float:
-    ours, literal = values.values()
-    return literal / ours
+    ours, plain = values.values()
+    return plain / ours
 
 
 if __name__ == "__main__":

@@ -1,0 +1,65 @@
+"""The plain loops that training steps are measured against take the same step."""
+
+import copy
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from medtrans.engines import TranslationTrainer
+
+SCRIPTS = Path(__file__).parents[1] / "benchmarks"
+BUNDLES = SCRIPTS.parent / "bundles"
+
+
+def module(name):
+    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
+    loaded = importlib.util.module_from_spec(spec)
+    sys.modules[name] = loaded
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def scripts():
+    """``plain_loops`` and ``training_step``, which imports it by that name."""
+    before = set(sys.modules)
+    yield module("plain_loops"), module("training_step")
+    for name in {"plain_loops", "training_step"} - before:
+        sys.modules.pop(name, None)
+
+
+def plain_descent(method):
+    """The method with plain gradient descent: Adam's first step has the size of the rate, whatever the gradient."""
+    for name, optimizer in method.optimizers.items():
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        method.optimizers[name] = torch.optim.SGD(parameters, 1e-3)
+    return method
+
+
+@pytest.mark.parametrize("bundle", ["cyclegan", "cyclegan_s", "generators_s", "cycle_medgan", "bigan", "medgan"])
+def test_the_plain_loop_moves_the_weights_as_the_engine_does(scripts, bundle, small_settings):
+    plain_loops, training_step = scripts
+    folder = BUNDLES / bundle
+    settings = {"image_size": [16, 16], "batch_size": 2, "dataset_dir": "-", "accumulation": 1, "generator_steps": 1}
+    settings |= small_settings(folder) | {"discriminator_def::spectral": False}
+    parser = training_step.read_bundle(folder, [], {})
+    there = {key: value for key, value in settings.items() if parser.get(key.split("::")[0]) is not None}
+    parser = training_step.read_bundle(folder, [], there)
+    torch.manual_seed(0)
+    ours = plain_descent(parser.get_parsed_content("method"))
+    theirs = plain_descent(copy.deepcopy(ours))
+    batch = training_step.random_batch(parser, torch.device("cpu"))
+    trainer = TranslationTrainer("cpu", 1, [batch], ours)
+    _, loop = plain_loops.plain_loop(theirs)
+    before = [p.detach().clone() for p in ours.parameters()]
+    torch.manual_seed(3)
+    trainer._iteration(trainer, batch)
+    torch.manual_seed(3)
+    loop(theirs, batch, None)
+    moved = [(p - q).abs().max().item() for p, q in zip(ours.parameters(), before, strict=True)]
+    assert max(moved) > 0
+    for (name, p), q in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-3, atol=1e-3 * max(moved), msg=f"{bundle}: {name} differs")

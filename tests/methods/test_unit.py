@@ -101,17 +101,22 @@ def test_the_shared_blocks_get_one_gradient_from_both_directions(recorder):
     assert all(p.grad.abs().max() > 0 for p in shared)
 
 
-def test_each_image_is_encoded_and_translated_once(recorder):
+def test_each_image_is_encoded_translated_and_judged_once(recorder):
     ours = method()
-    counts = dict.fromkeys(("encoder_source", "encoder_target", "generator_source", "generator_target"), 0)
-    for name in counts:
-        getattr(ours.network, name).register_forward_hook(lambda *_, name=name: counts.update({name: counts[name] + 1}))
+    parts = dict(ours.network.named_children()) | ours.discriminators
+    counts = dict.fromkeys(parts, 0)
+    for name, network in parts.items():
+        network.register_forward_hook(lambda *_, name=name: counts.update({name: counts[name] + 1}))
     ours.update([batch()], recorder(ours))
-    assert counts == dict.fromkeys(counts, 0) | {
+    assert counts == {
         "encoder_source": 2,  # a source image, and the target translated to it
         "encoder_target": 2,
+        "encoder_shared": 4,
+        "generator_shared": 6,
         "generator_source": 3,  # reconstruction, translation, cycle
         "generator_target": 3,
+        "source": 3,  # discriminators: the translation for the generators, then a real image and the translation made
+        "target": 3,
     }
 
 

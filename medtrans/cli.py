@@ -151,15 +151,59 @@ def translate(
     split: Annotated[str, typer.Option(help="Data set: train, validation, test or all.")] = "test",
     config: Annotated[list[Path] | None, typer.Option(help="Config merged over inference.json; repeatable.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="key=value of the config; repeatable.")] = None,
+    dicom: Annotated[
+        bool, typer.Option("--dicom", help="Also a derived DICOM series of each volume, in OUTPUT/dicom.")
+    ] = False,
+    like: Annotated[
+        Path | None, typer.Option(help="With --dicom: export that holds the source series [default: INPUT].")
+    ] = None,
+    pet_unit: Annotated[str, typer.Option(help="With --dicom, of PET: suv, bqml, … [default: the volumes'].")] = "",
+    resample: Annotated[
+        bool, typer.Option("--resample", help="With --dicom: onto the source's planes where grids differ.")
+    ] = False,
 ) -> None:
     """Translate whole volumes onto their own grid, in the target's unit; run again to finish an interrupted run."""
     from medtrans.cohorts.recipe_file import override
     from medtrans.engines.bundle_run import run_inference
+    from medtrans.scans.derived.translated import export_translated, source_export
 
+    export = source_export(source, like) if dicom else None
     overrides = dict(override(text) for text in settings or [])
-    rows = run_inference(bundle, source, output, config or [], {"split": split, **overrides})
+    rows = run_inference(bundle, source, output, config or [], {"split": split, **overrides}, stop=not dicom)
     for row in rows:
         typer.echo(f"{row['status']}: {row['case']} {row['output']}")
+    if export is not None:
+        export_translated(rows, output, export, pet_unit, resample)
+
+
+@app.command()
+def export(
+    volumes: Annotated[Path, typer.Argument(metavar="NIFTI", help="Synthetic volume, or a folder of them.")],
+    output: Annotated[Path, typer.Argument(help="Folder for a folder of DICOM files a volume, and exported.csv.")],
+    like: Annotated[Path, typer.Option(help="The source series, or an export that holds them all.")],
+    modality: Annotated[str, typer.Option(help="CT, MR or PET [default: the sidecar's].")] = "",
+    unit: Annotated[str, typer.Option(help="Of the values: HU, Bq/ml, SUV, SUVlbm, SUVbsa.")] = "",
+    pet_unit: Annotated[
+        str, typer.Option(help="Of PET to write: suv, suvlbm, suvbsa or bqml [default: the volume's].")
+    ] = "",
+    algorithm: Annotated[str, typer.Option(help="Name of what made the values [default: the sidecar's].")] = "",
+    algorithm_version: Annotated[str, typer.Option(help="Its version.")] = "",
+    model: Annotated[Path | None, typer.Option(help="File of its weights, of which the hash is written.")] = None,
+    resample: Annotated[
+        bool, typer.Option("--resample", help="Interpolate onto the source's planes where grids differ.")
+    ] = False,
+    reproducible: Annotated[
+        bool, typer.Option("--reproducible", help="UIDs by source, model and voxels; equal files every time.")
+    ] = False,
+    series_number: Annotated[int | None, typer.Option(min=0, help="[default: the source's + 9000]")] = None,
+) -> None:
+    """Write synthetic volumes as derived DICOM series, laid over the series they were made from."""
+    from medtrans.scans.derived.exporting import Told, export_series
+    from medtrans.scans.derived.series import Writing
+
+    told = Told(modality, unit, algorithm, algorithm_version, model)
+    rows = export_series(volumes, output, like, told, Writing(resample, reproducible, series_number, pet_unit))
+    typer.echo(f"{len(rows)} series written; see {output / 'exported.csv'}")
 
 
 @app.command()

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import secrets
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -57,6 +58,31 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def folder_written_whole(folder: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a new temporary folder beside ``folder``; rename it to ``folder`` when the block succeeds.
+
+    A killed or failing writer leaves no ``folder``. One that is there already is never touched.
+
+    Raises:
+        InputError: the folder exists already, or cannot be written.
+    """
+    folder = Path(folder)
+    if _is_there(folder):
+        raise InputError(folder, "exists already", "Move it away, or choose another folder to write to")
+    temporary = folder.with_name(f".partial-{secrets.token_hex(4)}-{folder.name}")
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        os.rename(temporary, folder)
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        raise unwritable(folder, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def check_writable(folder: str | os.PathLike[str]) -> None:
     """Say at the beginning of long work that its output cannot be written; leaves nothing behind.
 
@@ -79,9 +105,12 @@ def _is_there(path: Path) -> bool:
 
 
 def remove_abandoned(folder: str | os.PathLike[str]) -> None:
-    """Remove the temporary files that killed writers left in ``folder`` (not below it)."""
+    """Remove the temporary files and folders that killed writers left in ``folder`` (not below it)."""
     for path in Path(folder).glob(ABANDONED):
-        path.unlink(missing_ok=True)
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def file_hash(path: str | os.PathLike[str]) -> str:

@@ -19,7 +19,7 @@ from medtrans.cohorts.quality import draw_case
 from medtrans.cohorts.recipe import Modality, Recipe
 from medtrans.cohorts.registration import Alignment, Coarse, header_agrees, measure, register
 from medtrans.cohorts.resample import resample, source_range
-from medtrans.cohorts.selection import Candidate, Source
+from medtrans.cohorts.selection import Candidate, Source, _sidecar
 from medtrans.cohorts.volumes import Volume, moved, read_volume, world_corners
 from medtrans.errors import InputError
 from medtrans.files import written_whole
@@ -283,6 +283,7 @@ def _origin(one: _Read) -> dict[str, Any]:
         "affine": one.volume.affine.tolist(),
         "rigid": one.alignment.rigid.tolist(),
         "voxels": hashlib.blake2b(np.ascontiguousarray(values).data, digest_size=16).hexdigest(),
+        "images": str(_sidecar(one.source.path).get("images") or ""),
     }
 
 

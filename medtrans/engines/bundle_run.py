@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from medtrans.bundle import check_keys
+from medtrans.engines.synthesis import Method, record, sources_of
 from medtrans.errors import CasesFailedError, InputError, input_error_behind
 
 logger = logging.getLogger(__name__)
@@ -52,14 +53,30 @@ def run_inference(
     workflow.initialize()
     try:
         workflow.run()
+        _record(Path(bundle), workflow, output_dir)
     except Exception as error:
         known = input_error_behind(error)
+        if isinstance(known, CasesFailedError):
+            _record(Path(bundle), workflow, output_dir)
         if stop or not isinstance(known, CasesFailedError):
             raise
         if not any(row["status"] in ("ok", "kept") for row in _rows(workflow)):
             raise known from error  # nothing is left for what follows, which would only say that it found nothing
         logger.error("%s", known)
     return _rows(workflow)
+
+
+def _record(bundle: Path, workflow: Any, output_dir: str | Path) -> None:
+    """Say beside every volume what made it, and from which images."""
+    evaluator = workflow.parser.get_parsed_content("evaluator")
+    targets = workflow.parser.get_parsed_content("modalities")["target"]
+    method = Method.of(bundle.expanduser(), evaluator.model_hash)
+    folder = Path(output_dir).expanduser().resolve()
+    for item in evaluator.items:
+        row = evaluator.rows.get(item["case"], {"status": "failed"})
+        if row["status"] in ("ok", "kept"):
+            outputs = [folder / name for name in row["output"].split(";")]
+            record(outputs, targets, sources_of(item["source"]), method)
 
 
 def _rows(workflow: Any) -> list[dict[str, Any]]:

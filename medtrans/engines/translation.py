@@ -19,6 +19,7 @@ from torch import nn
 
 from medtrans.engines.checkpoints import load_network
 from medtrans.engines.precision import autocast, autocast_type
+from medtrans.engines.synthesis import sidecar_of
 from medtrans.errors import CasesFailedError, InputError, input_error_behind
 from medtrans.files import file_hash, remove_abandoned, written_whole
 
@@ -69,6 +70,7 @@ class VolumeTranslator(Evaluator):
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(device, [[item] for item in items], decollate=False)
+        self.items = list(items)
         self.network, self.model = load_network(network, model).to(device).eval(), Path(model)
         self.preprocessing, self.inferer, self.postprocess = preprocessing, inferer, postprocessing
         self.table, self.overwrite = Path(output_dir) / "translated.csv", overwrite
@@ -188,3 +190,4 @@ def _remove_outputs(folder: Path, outputs: str) -> None:
     for name in outputs.split(";"):
         if name and Path(name).name == name:  # outputs lie in the folder itself
             (folder / name).unlink(missing_ok=True)
+            sidecar_of(folder / name).unlink(missing_ok=True)

@@ -22,6 +22,7 @@ from medtrans.scans.output.gradients import gradients_of
 from medtrans.scans.output.sidecar import described, full_description
 from medtrans.scans.output.volume import Volume
 from medtrans.scans.pet.moments import taken
+from medtrans.scans.series.naming import images_hash
 from medtrans.scans.series.parts import Part
 from medtrans.scans.series.separating import UNLIKE, unlike
 from medtrans.scans.series.stacks import Stack, arrange
@@ -149,6 +150,7 @@ def _metadata(part: Part, stack: Stack) -> dict[str, Any]:
         "unit": "",
         "rescale": "",
         "frame_of_reference": frame_of_reference([frame.tags for frame in part.frames]),
+        "images": images_hash(part.frames),
         "files": len({id(frame.file) for frame in [*stack.all_frames, *stack.copies, *stack.left_out]}),
         "slices": len(stack.frames[0]),
     }

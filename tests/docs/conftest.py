@@ -160,6 +160,10 @@ def provide(workplace, phantoms, export, layouts):
             layouts.LAYOUTS[name](place)
         elif name == "DATASET":
             shutil.copytree(phantoms, place)
+        elif name == "SERIES":
+            shutil.copytree(export / "p0" / "T1 mprage", place)
+        elif name == "OTHER.nii.gz":
+            _like_series(export / "p0" / "T1 mprage", place)
         elif name == "SEGMENTER":
             _segmenter(place)
         elif name == "CONVERTED":
@@ -194,6 +198,16 @@ def _segmenter(folder):
         (folder / part).mkdir(parents=True)
     (folder / "configs/inference.json").write_text(json.dumps({"network_def": {"_target_": "UNet", **options}}))
     torch.save(UNet(**options).state_dict(), folder / "models/model.pt")
+
+
+def _like_series(series, place):
+    """A volume of zeros on the grid of a series, without a sidecar."""
+    import nibabel
+
+    from medtrans.scans import read_series
+
+    (volume,) = read_series(series)
+    nibabel.save(nibabel.Nifti1Image(volume.array * 0, volume.affine), place)
 
 
 def _compressed(volume, place):

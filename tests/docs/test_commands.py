@@ -45,6 +45,7 @@ GIVEN = {
     "docs/configuration.md": ["DATASET"],
     "docs/data-set.md": ["CONVERTED", "MINE"],
     "docs/data-doctor.md": ["DATASET"],
+    "docs/dicom-output.md": ["EXPORT", "SERIES", "OTHER.nii.gz"],
     "docs/evaluation.md": ["DATASET", "SYNTHETIC", "REAL", "MASKS"],
     "docs/losses.md": ["DATASET", "SEGMENTER"],
     "docs/method-comparison.md": ["DATASET"],
@@ -55,7 +56,10 @@ GIVEN = {
     "docs/tutorial.md": ["EXPORT", "NEW_SCAN.nii.gz"],
 }  # fmt: skip
 TRAIN = "python -m monai.bundle run training --config_file bundles/medgan/train.json --dataset_dir DATASET"
-BEFORE = {"docs/evaluation.md": [TRAIN]}  # the page is read after training
+BEFORE = {
+    "docs/evaluation.md": [TRAIN],
+    "docs/dicom-output.md": [TRAIN.removesuffix(" --dataset_dir DATASET")],
+}  # these pages are read after training
 FAILURES = ("medtrans convert HOSPITAL",)  # end with exit code 1, as their page says: the export has faults
 PUBLIC = ("$MEDTRANS_DATA", "trial/", "MEDTRANS_DATA=")  # what only commands on public data mention
 PLAIN = {"cat", "cp", "ls", "mkdir"}  # run in bash as they are

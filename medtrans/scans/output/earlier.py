@@ -14,7 +14,7 @@ from medtrans.scans.output.contents import Contents
 from medtrans.scans.output.volume import file_beside
 from medtrans.scans.series.planning import Job, data_of
 
-FORMAT = 3  # of the output; raise it when what is written changes, so that old volumes are converted again
+FORMAT = 4  # of the output; raise it when what is written changes, so that old volumes are converted again
 
 
 def fingerprint(job: Job, conversion: Conversion, contents: Contents, keep_identifiers: bool) -> str:

@@ -65,6 +65,15 @@ def decay_from_injection(frames: Sequence[Frame], drug: dict[str, Any], half_lif
     return Decay(seconds, (*tags, tag), warnings)
 
 
+def decay_reference(frames: Sequence[Frame], half_life: float) -> datetime:
+    """The moment on the scanner's clock that DecayCorrection START corrects to, see :func:`decay_from_injection`.
+
+    Raises:
+        InputError: a tag is missing or contradictory.
+    """
+    return _reference(frames, half_life)[0]
+
+
 def _reference(frames: Sequence[Frame], half_life: float) -> tuple[datetime, tuple[str, ...], tuple[str, ...]]:
     """The moment that the values are corrected to, the tags that say so, and what speaks against it."""
     tags = frames[0].tags

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from medtrans.errors import InputError
-from medtrans.files import check_writable, written_whole
+from medtrans.files import check_writable, folder_written_whole, remove_abandoned, written_whole
 from medtrans.scans.export.archives import temporary_folder
 
 NOBODY = 65534
@@ -113,3 +113,32 @@ def write_and_fail(path, error):
     with written_whole(path) as temporary:
         temporary.write_text("half")
         raise error
+
+
+def test_a_folder_is_there_whole_or_not_at_all(tmp_path):
+    with folder_written_whole(tmp_path / "new/series") as temporary:
+        (temporary / "1").write_text("one")
+        assert not (tmp_path / "new/series").exists()
+    assert (tmp_path / "new/series/1").read_text() == "one"
+    with pytest.raises(ZeroDivisionError):
+        _fail_in(tmp_path / "new/other")
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["series"]
+
+
+def _fail_in(folder):
+    with folder_written_whole(folder) as temporary:
+        (temporary / "1").write_text(f"{1 / 0}")
+
+
+def test_a_folder_that_is_there_is_not_touched(tmp_path):
+    (tmp_path / "series").mkdir()
+    with pytest.raises(InputError, match="exists already"), folder_written_whole(tmp_path / "series"):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["series"]
+
+
+def test_folders_that_killed_writers_left_are_removed(tmp_path):
+    (tmp_path / ".partial-0123abcd-series").mkdir()
+    (tmp_path / ".partial-0123abcd-series/1").write_text("one")
+    remove_abandoned(tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -87,6 +87,7 @@ def export_series(
     if writing.pet_unit:
         Conversion(pet_unit=writing.pet_unit)  # refuses an unknown one
     paths = _listed(Path(volumes)) if isinstance(volumes, (str, Path)) else list(volumes)
+    _refuse_equal_names(paths)
     check_writable(output)
     table = output / "exported.csv"
     rows = {row["case"]: row for row in _read(table)}
@@ -94,6 +95,8 @@ def export_series(
         sources, refused = source_series(files)
         if not sources:
             raise InputError(like, refused[0] if refused else "holds no series", "Give the scanner's DICOM files")
+        for reason in refused:
+            logger.warning("left out of --like: %s", reason)
         remove_abandoned(output)
         for path in progress(paths, "writing DICOM", unit="series"):
             name = path.name.removesuffix(suffix_of(path))
@@ -118,6 +121,17 @@ def _listed(volumes: Path) -> list[Path]:
     if not paths:
         raise InputError(volumes, "holds no NIfTI files", "Give a NIfTI file, or a folder of them")
     return paths
+
+
+def _refuse_equal_names(paths: Sequence[Path]) -> None:
+    """Two volumes of one name would share a folder."""
+    seen: dict[str, Path] = {}
+    for path in paths:
+        name = path.name.removesuffix(suffix_of(path)).casefold()
+        if name in seen:
+            problem = f"and {seen[name].name} would have one folder"
+            raise InputError(path, problem, "Give volumes names that differ, not only by case or ending")
+        seen[name] = path
 
 
 def _exported(

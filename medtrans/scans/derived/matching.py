@@ -18,7 +18,7 @@ def source_of(
 
     A volume whose sidecar names the images it was made from (:func:`~medtrans.scans.series.naming.images_hash`)
     goes with these and no others. One that nothing is recorded of goes with the only series there is, or with the
-    only one that it lies on the grid of, where all are one patient's.
+    only one that it lies on the grid of, where all are one patient's; synthetic series of earlier exports do not count.
 
     Raises:
         InputError: none, or several; another patient's scan on the same grid must never be guessed.
@@ -29,6 +29,7 @@ def source_of(
             return known[0]
         problem = "was made from images that are not among those of --like, says its sidecar"
         raise InputError(subject, problem, "Give the export that it was converted from")
+    sources = [source for source in sources if not source.synthetic] or list(sources)
     if len(sources) == 1:
         return sources[0]
     if len({source.patient for source in sources}) > 1:

@@ -10,6 +10,7 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
+from medtrans.scans.derived.sources import MARK
 from medtrans.scans.export.frames import Frame
 
 NOTICE = "NOT FOR DIAGNOSIS"
@@ -49,7 +50,7 @@ def coded(code: Code) -> Dataset:
 
 def series_description(name: str, algorithm: Algorithm) -> str:
     """What viewers list: begins with SYNTHETIC, and says what it must not be used for."""
-    return f"SYNTHETIC {name}, {NOTICE} ({algorithm.name})"[:LONGEST_NAME]
+    return f"{MARK} {name}, {NOTICE} ({algorithm.name})"[:LONGEST_NAME]
 
 
 def provenance(
@@ -73,7 +74,7 @@ def provenance(
     told = [f"Synthetic {name}, computed from {source} by {algorithm.described}; {NOTICE}", *said]
     dataset.DerivationDescription = ". ".join(told)[:LONGEST_TEXT]
     dataset.DerivationCodeSequence = [coded(codes.DCM.ArtificialIntelligence)]
-    dataset.ImageComments = f"SYNTHETIC, {NOTICE}"
+    dataset.ImageComments = f"{MARK}, {NOTICE}"
     dataset.Manufacturer, dataset.ManufacturerModelName = "medtrans", algorithm.name[:LONGEST_NAME]
     dataset.SoftwareVersions = [f"medtrans {__version__}", *([algorithm.version] if algorithm.version else [])]
     dataset.ContributingEquipmentSequence = [_scanner(header), _software(dataset, algorithm, made)]
@@ -116,10 +117,9 @@ def referenced(frame: Frame, purpose: bool = True) -> Dataset:
     return item
 
 
-def referenced_series(frames: Sequence[Frame]) -> Dataset:
-    """The series of ``frames``, with every one of their images once."""
+def referenced_series(frame: Frame) -> Dataset:
+    """The series of ``frame``, with the one image that is referred to (PS3.3 C.12.2)."""
     item = Dataset()
-    item.SeriesInstanceUID = frames[0].tags["SeriesInstanceUID"]
-    once = {str(frame.tags.get("SOPInstanceUID")): frame for frame in frames}
-    item.ReferencedInstanceSequence = [referenced(frame, purpose=False) for frame in once.values()]
+    item.SeriesInstanceUID = frame.tags["SeriesInstanceUID"]
+    item.ReferencedInstanceSequence = [referenced(frame, purpose=False)]
     return item

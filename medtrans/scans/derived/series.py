@@ -160,7 +160,6 @@ def _common(
     else:
         common.setdefault("PatientPosition", "")
     common.LossyImageCompression = "01" if lossy(source.first.tags) else "00"
-    common.ReferencedSeriesSequence = [referenced_series(planes.frames)]
     common.SamplesPerPixel, common.PhotometricInterpretation = 1, "MONOCHROME2"
     common.BitsAllocated = common.BitsStored = 16
     common.HighBit = 15
@@ -178,6 +177,7 @@ def _image(common: Dataset, kind: Kind, frame: Frame, stored: Stored, place: int
     assert frame.orientation is not None
     assert frame.spacing is not None
     image.InstanceNumber, image.SourceImageSequence = place, [referenced(frame)]
+    image.ReferencedSeriesSequence = [referenced_series(frame)]
     image.ImagePositionPatient = [_ds(value) for value in frame.position]
     image.ImageOrientationPatient = [_ds(value) for value in frame.orientation]
     image.PixelSpacing = [_ds(value) for value in frame.spacing]

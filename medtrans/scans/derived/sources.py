@@ -16,6 +16,8 @@ from medtrans.scans.series.planning import Job, plan
 from medtrans.scans.series.stacks import arrange
 from medtrans.scans.space.geometry import Planes
 
+MARK = "SYNTHETIC"  # how descriptions of derived series begin
+
 
 @dataclass(frozen=True)
 class SourceSeries:
@@ -53,6 +55,12 @@ class SourceSeries:
             return decay_reference(self.series_frames, half_life), half_life
         except InputError:
             return None
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether it is itself a derived series of ours."""
+        told = str(self.first.tags.get("SeriesDescription", ""))
+        return "DERIVED" in self.first.tags.get("ImageType", ()) and told.startswith(MARK)
 
     @property
     def first(self) -> Frame:

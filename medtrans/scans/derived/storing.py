@@ -33,7 +33,7 @@ def stored_ct(planes: np.ndarray) -> list[Stored]:
     Args:
         planes: (planes, rows, columns), HU.
     """
-    pixels = np.rint(planes - np.float32(AIR_HU)).clip(0, 65535).astype(np.uint16)
+    pixels = (np.rint(plane - np.float32(AIR_HU)).clip(0, 65535).astype(np.uint16) for plane in planes)
     return [Stored(plane, 1.0, AIR_HU) for plane in pixels]
 
 

@@ -200,3 +200,25 @@ def test_no_patient_data_in_the_table(converted, tmp_path):
     text = (tmp_path / "out/exported.csv").read_text()
     assert "Doe" not in text
     assert "1.2.3" not in text
+
+
+def test_volumes_that_would_share_a_folder_are_refused(converted, tmp_path):
+    export, volumes = converted
+    (volumes / "CASE0.nii").write_bytes(b"")
+    with pytest.raises(InputError, match="would have one folder"):
+        export_series(volumes, tmp_path / "out", export, COPY)
+
+
+def test_a_series_of_several_time_points_is_told_and_left_out(make_series, tmp_path, caplog):
+    series = make_series()
+    for k in range(5):
+        for time in range(2):
+            tags = {
+                "TemporalPositionIdentifier": time,
+                "AcquisitionTime": f"10000{time}",
+                "InstanceNumber": 5 * time + k,
+            }
+            series.write(k, f"{k} {time}", pixels=series.pixels[k] + 100 * time, **tags)
+    nib.save(nib.Nifti1Image(np.zeros((6, 8, 5), np.float32), series.affine), tmp_path / "a.nii.gz")
+    with pytest.raises(InputError, match="has 2 time points"):
+        export_series(tmp_path / "a.nii.gz", tmp_path / "out", tmp_path / "export", Told("MR", "", "Copy"))

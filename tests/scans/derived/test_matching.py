@@ -72,3 +72,9 @@ def test_messages_do_not_name_the_patient(sources_of):
     with pytest.raises(InputError) as refusal:
         find(sources, affine)
     assert "Secret" not in str(refusal.value)
+
+
+def test_a_series_that_was_derived_from_it_earlier_does_not_make_it_doubtful(sources_of):
+    earlier = {"SeriesDescription": "SYNTHETIC CT, NOT FOR DIAGNOSIS (x)", "ImageType": ["DERIVED", "SECONDARY"]}
+    sources, affine = sources_of({}, earlier)
+    assert find(sources, affine).name == "1-MR"

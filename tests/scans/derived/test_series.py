@@ -104,7 +104,9 @@ def test_every_image_names_the_one_it_lies_over(make_series, derive):
         np.testing.assert_allclose(image.ImagePositionPatient, over.ImagePositionPatient, atol=1e-9)
         np.testing.assert_allclose(image.ImageOrientationPatient, over.ImageOrientationPatient, atol=1e-9)
         assert reference.PurposeOfReferenceCodeSequence[0].CodeValue == "121322"
-        assert len(image.ReferencedSeriesSequence[0].ReferencedInstanceSequence) == 5
+        (listed,) = image.ReferencedSeriesSequence
+        assert listed.SeriesInstanceUID == over.SeriesInstanceUID
+        assert listed.ReferencedInstanceSequence[0].ReferencedSOPInstanceUID == over.SOPInstanceUID
     assert originals == {}
 
 
@@ -296,3 +298,51 @@ def test_simulated_hospital(hospital, derive, check_conforms, check_voxels, tmp_
         files = derive(folder, array, volume.affine, modality, unit, name=f"{modality} like {source}")
         check_conforms(files)
         check_voxels(files[0].parent, array, volume.affine, 0.5 * slope(files) * (1 + 1e-4))
+
+
+def test_the_dose_of_enhanced_pet_comes_in_becquerel(make_series, derive, check_conforms):
+    """Enhanced PET has it in MBq, classic PET in Bq: the SUV is the same."""
+    tags = {name: value for name, value in PET.items() if name not in ("DecayCorrection", "CorrectedImage")}
+    tags |= {"RescaleSlope": None, "RescaleIntercept": None, "DecayCorrected": "YES", "AttenuationCorrected": "YES"}
+    tags |= {"DecayCorrectionDateTime": "20240301100000", "AcquisitionDateTime": "20240301101500"}
+    drug = dose(RadionuclideTotalDose="370", RadiopharmaceuticalStartDateTime="20240301090000")
+    series = make_series(**tags, RadiopharmaceuticalInformationSequence=drug)
+    series.write_enhanced([(k, series.pixels[k], 0.5, {}) for k in range(5)])
+    (volume,) = read_series(series.folder)
+    assert volume.metadata["unit"] == "SUV", volume.metadata["warnings"]
+    files = derive(series.folder, volume.array, volume.affine, "PT", "SUV", Writing(pet_unit="bqml"))
+    check_conforms(files)
+    image = pydicom.dcmread(files[0])
+    assert image.RadiopharmaceuticalInformationSequence[0].RadionuclideTotalDose == 370e6
+    assert image.CorrectedImage == ["DECY", "ATTN"]
+    (back,) = read_series(files[0].parent)
+    assert back.metadata["suv"]["decay_seconds"] == volume.metadata["suv"]["decay_seconds"] == 3600
+    np.testing.assert_allclose(back.array, volume.array, atol=volume.array.max() / 65534 * 1.001)
+
+
+@pytest.mark.parametrize(
+    ("charset", "name"),
+    [
+        ("ISO_IR 192", "Müller^Jürgen=山田^太郎"),
+        ("ISO_IR 100", "Müller^Jürgen"),
+        (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎"),
+    ],
+)
+def test_names_keep_their_letters(charset, name, make_series, derive):
+    series = make_series(SpecificCharacterSet=charset, PatientName=name).write_all()
+    (volume,) = read_series(series.folder)
+    image = pydicom.dcmread(derive(series.folder, volume.array, volume.affine)[0])
+    assert image.PatientName == name
+    original = pydicom.dcmread(series.folder / "slice0")
+    assert image.PatientName.original_string == original.PatientName.original_string
+
+
+def test_private_elements_stay_behind(make_series, derive):
+    series = make_series()
+    series.folder.mkdir()
+    for k in range(5):
+        image = series.dataset(k, elements=[(0x00110010, "LO", "ACME"), (0x00111001, "LO", "Doe")])
+        image.save_as(series.folder / str(k), enforce_file_format=True)
+    (volume,) = read_series(series.folder)
+    image = pydicom.dcmread(derive(series.folder, volume.array, volume.affine)[0])
+    assert not [element for element in image.iterall() if element.tag.is_private]

@@ -16,7 +16,7 @@ from medtrans.losses.identity import Identity
 from medtrans.losses.perceptual import Perceptual
 from medtrans.losses.pixel import L1
 from medtrans.losses.style_content import Content, Style, gram_matrix
-from medtrans.methods import BiGANPretraining, CycleTranslation, Method, PairedTranslation
+from medtrans.methods import BiGANPretraining, CycleTranslation, Method, PairedTranslation, UnitTranslation
 
 Batch = dict[str, Tensor]
 Loop = Callable[[Method, Batch, torch.dtype | None], None]
@@ -28,6 +28,8 @@ def plain_loop(method: Method) -> tuple[str, Loop] | None:
         return "literal Algorithm 1", literal_algorithm_1
     if isinstance(method, CycleTranslation):
         return "plain CycleGAN loop", plain_cycle_loop
+    if isinstance(method, UnitTranslation):
+        return "plain UNIT loop", plain_unit_loop
     if isinstance(method, BiGANPretraining):
         return "plain BiGAN loop", plain_bigan_loop
     return None
@@ -114,6 +116,49 @@ def plain_cycle_loop(method: Method, batch: Batch, dtype: torch.dtype | None) ->
             true, false = judge(real)[-1].float(), judge(method.pools[domain].exchange(fakes[domain]))[-1].float()
             loss = loss + mse_loss(true, torch.ones_like(true)) + mse_loss(false, torch.zeros_like(false))
         loss = adversarial.discriminator_weight * loss
+    loss.backward()
+    method.optimizers["discriminator"].step()
+
+
+def plain_unit_loop(method: Method, batch: Batch, dtype: torch.dtype | None) -> None:
+    """UNIT's step as its public implementations take it: each of the two updates encodes and translates for itself."""
+    assert isinstance(method, UnitTranslation)
+    network, terms = method.network, method.losses.terms
+    weight = {name: float(getattr(term, "weight", 0.0)) for name, term in terms.items()}
+    ways = {"target": "source", "source": "target"}
+    judges = {domain: judge for domain, judge in method.discriminators.items() if judge is not None}
+
+    def taken(judge: nn.Module, image: Tensor, real: bool) -> Tensor:
+        maps = [scale[-1].float() for scale in judge(image)]
+        return torch.stack([softplus(-logits if real else logits).mean() for logits in maps]).sum()
+
+    with autocast(dtype, batch["source"].device):
+        with torch.no_grad():  # what the discriminators will learn from
+            means = {domain: network(batch[origin], origin, "code") for domain, origin in ways.items()}
+            noise = {domain: torch.randn_like(mean) for domain, mean in means.items()}
+            made = {domain: network(means[domain] + noise[domain], "code", domain).float() for domain in ways}
+        losses = []
+        for domain, origin in ways.items():
+            image = batch[origin]
+            mean = network(image, origin, "code")
+            code = mean + noise[domain]
+            fake = network(code, "code", domain).float()
+            again = network(fake, domain, "code")
+            cycled = network(again + torch.randn_like(again), "code", origin).float()
+            losses += [
+                weight["adversarial"] * taken(judges[domain], fake, real=True),
+                weight["reconstruction"] * l1_loss(network(code, "code", origin).float(), image),
+                weight["divergence"] * mean.float().square().mean(),
+                weight["cycle"] * l1_loss(cycled, image),
+                weight["cycle_divergence"] * again.float().square().mean(),
+            ]
+    method.optimizers["generator"].zero_grad()
+    torch.stack(losses).sum().backward()
+    method.optimizers["generator"].step()
+    method.optimizers["discriminator"].zero_grad()
+    with autocast(dtype, batch["source"].device):
+        told = [taken(judges[d], batch[d], real=True) + taken(judges[d], made[d], real=False) for d in ways]
+        loss = terms["adversarial"].discriminator_weight * torch.stack(told).sum()  # type: ignore[operator]
     loss.backward()
     method.optimizers["discriminator"].step()
 

@@ -39,7 +39,9 @@ def plain_descent(method):
     return method
 
 
-@pytest.mark.parametrize("bundle", ["cyclegan", "cyclegan_s", "generators_s", "cycle_medgan", "bigan", "medgan"])
+@pytest.mark.parametrize(
+    "bundle", ["cyclegan", "cyclegan_s", "generators_s", "cycle_medgan", "bigan", "unit", "medgan"]
+)
 def test_the_plain_loop_moves_the_weights_as_the_engine_does(scripts, bundle, small_settings):
     plain_loops, training_step = scripts
     folder = BUNDLES / bundle

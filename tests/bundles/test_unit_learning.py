@@ -36,7 +36,7 @@ def slices(flow, phantoms, split):
     items = slice_items(phantoms, "T1", "T2", split, minimum_foreground=0.05)
     dataset = EpochDataset(items, flow.parser.get_parsed_content("validate::preprocessing"))
     loaded = [dataset[index] for index in range(len(dataset))]
-    return tuple(torch.stack([item[key] for item in loaded]).as_tensor() for key in ("source", "target"))
+    return tuple(torch.stack([item[key] for item in loaded]) for key in ("source", "target"))
 
 
 def psnr(synthetic, target):

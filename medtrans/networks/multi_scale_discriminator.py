@@ -58,7 +58,7 @@ class MultiScaleDiscriminator(nn.Module):
             raise InputError(f"discriminator form {form!r}", "is unknown", f"Use one of {', '.join(FORMS)}")
         kernel, padding, slope, halving = FORMS[form]
         convolution = Conv["conv", spatial_dims]
-        self.layers, self.smallest = layers, kernel - 2 * padding
+        self.layers = layers
 
         def one_scale() -> nn.ModuleList:
             stages, entering = nn.ModuleList(), in_channels
@@ -89,7 +89,8 @@ class MultiScaleDiscriminator(nn.Module):
                 x = self.halved(x)
             outputs, features = [], x
             for stage in stages:
-                if len(outputs) < self.layers and min(features.shape[2:]) < self.smallest:
+                # Around a single voxel there is only padding, of which oneDNN's bf16 gradient is not even finite.
+                if len(outputs) < self.layers and min(features.shape[2:]) < 2:
                     size = "×".join(map(str, image.shape[2:]))
                     problem = f"is too small for {len(self.scales)} scales of {self.layers} layers"
                     raise InputError(f"an image of {size}", problem, "Use larger images, or fewer scales or layers")

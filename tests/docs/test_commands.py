@@ -118,7 +118,9 @@ def one_row_a_study(workplace, words):
     studies = [json.loads((workplace.folder / word).read_text()) for before, word in told if before == "--study"]
     named = [word.split(",")[0] for before, word in told if before == "--only"]
     only = named or list(dict.fromkeys(next(iter(study["rows"])) for study in studies))
-    return [*words, *(["--only", ",".join(only)] if only else []), *BRIEF]
+    # the discriminators of several scales have no room for all their layers in the smallest images
+    room = ["--set", "discriminator_def#layers=1"] if any("unit" in word for word in words) else []
+    return [*words, *(["--only", ",".join(only)] if only else []), *BRIEF, *room]
 
 
 def run_training_anew(workplace, words):

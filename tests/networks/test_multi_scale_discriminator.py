@@ -88,8 +88,9 @@ def test_weights_start_as_published():
     assert spread(form="later") == pytest.approx(0.02, rel=0.02)
 
 
-def test_an_image_without_room_for_the_smallest_scale_is_refused():
-    discriminator = MultiScaleDiscriminator(2, 1, 4, form="later")
+@pytest.mark.parametrize("form", ["medical", "later"])
+def test_an_image_without_room_for_the_smallest_scale_is_refused(form):
+    discriminator = MultiScaleDiscriminator(2, 1, 4, form=form)
     discriminator(torch.randn(1, 1, 64, 64))
     with pytest.raises(InputError, match="an image of 32×48: is too small for 3 scales of 4 layers"):
         discriminator(torch.randn(1, 1, 32, 48))

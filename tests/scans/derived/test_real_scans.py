@@ -48,6 +48,16 @@ def test_it_conforms_and_reads_back(case, derive, check_conforms, check_voxels):
             check_voxels(files[0].parent, array, volume.affine, again * within(files))
 
 
+@pytest.mark.parametrize("plane", ["cordesc36", "sagint36"])
+def test_slices_of_a_siemens_mosaic_become_images_of_their_own(plane, derive, check_conforms, check_voxels):
+    mosaic = min((SHARED / "05_mr_siemens_mosaic_epi" / plane).iterdir())
+    (volume,) = read_series(mosaic)
+    files = derive(mosaic, volume.array, volume.affine, "MR", "")
+    assert len(files) == 36
+    check_conforms(files)
+    check_voxels(files[0].parent, volume.array, volume.affine, 0)
+
+
 @pytest.mark.parametrize("case", [name for name in SOURCES if "PET" in SOURCES[name]])
 def test_suv_of_real_pet_is_the_same_after_a_round_through_becquerel(case, derive):
     from medtrans.scans.derived.series import Writing

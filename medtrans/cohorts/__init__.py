@@ -8,7 +8,7 @@ from medtrans.cohorts.phantom import default_phantom_dataset, write_phantom_coho
 from medtrans.cohorts.prepare import prepare
 from medtrans.cohorts.recipe import Recipe
 from medtrans.cohorts.slices import slice_items, volume_items
-from medtrans.cohorts.unpaired import UnpairedDataset, domain_slice_items, domain_volume_items
+from medtrans.cohorts.unpaired import SideBySide, UnpairedDataset, domain_slice_items, domain_volume_items
 
 __all__ = [
     "SPLITS",
@@ -17,6 +17,7 @@ __all__ = [
     "EpochDataset",
     "EpochSampler",
     "Recipe",
+    "SideBySide",
     "UnpairedDataset",
     "default_phantom_dataset",
     "describe_modalities",

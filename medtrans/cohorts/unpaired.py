@@ -139,8 +139,7 @@ class UnpairedDataset(EpochDataset):
         volumes = any("height" not in item for item in (*data, *targets))
         if volumes and position not in (None, 1):
             raise InputError(f"position {position}", "is for slices, not for volumes", "Leave it at 1")
-        if {item.get("axis") for item in data} != {item.get("axis") for item in targets}:
-            raise InputError("the slices of the two domains", "are not cut across the same axis", "Choose one axis")
+        _check_axes(data, targets)
         names = sorted({item["subject"] for item in self.targets})
         numbers = {name: number for number, name in enumerate(names)}
         self._subjects = np.array([numbers[item["subject"]] for item in self.targets])
@@ -162,11 +161,7 @@ class UnpairedDataset(EpochDataset):
         source = self.data[index % len(self.data)]
         candidates = np.flatnonzero(self._partners(source))
         drawn = np.random.default_rng(seed_of(self.seed, epoch, index, 1)).integers(len(candidates))
-        pair = {"source": source, "target": self.targets[candidates[drawn]]}
-        names = [name for name in ("case", "index", "windows") if name in source]
-        joined = {name: {key: item[name] for key, item in pair.items()} for name in names}
-        axis = {"axis": source["axis"]} if "axis" in source else {}
-        return {key: item["paths"] for key, item in pair.items()} | joined | axis
+        return _joined(source, self.targets[candidates[drawn]])
 
     def _partners(self, source: Mapping[str, Any]) -> np.ndarray:
         """Which targets may stand beside this source."""
@@ -174,6 +169,56 @@ class UnpairedDataset(EpochDataset):
         if self.position is None:
             return others
         return others & (np.abs(self._heights - source.get("height", 0.0)) <= self.position + 1e-9)
+
+
+class SideBySide(EpochDataset):
+    """Slices, or volumes, of two domains beside each other, always the same ones: to validate on without pairs.
+
+    As many as the smaller domain has, so that no image counts twice; of the larger one an even selection. Targets begin
+    in the middle of their list, so that a data set that holds both modalities does not give a slice its own pair.
+    Items are those of :class:`UnpairedDataset`.
+
+    Args:
+        data: the sources, of :func:`domain_slice_items` or :func:`domain_volume_items`.
+        targets: the targets, of the same function.
+        transform: a MONAI transform, or several.
+        seed: of the whole run.
+
+    Raises:
+        InputError: the domains are cut across different axes.
+    """
+
+    def __init__(
+        self, data: Sequence[Mapping[str, Any]], targets: Sequence[Mapping[str, Any]], transform: Any, seed: int = 0
+    ) -> None:
+        count = min(len(data), len(targets))
+        super().__init__(_evenly(data, count), transform, seed)
+        self.targets = _evenly(targets, count)
+        _check_axes(data, targets)
+        logger.info("unpaired validation: %d source and as many target slices", count)
+
+    def entry(self, epoch: int, index: int) -> dict[str, Any]:
+        """The same in every epoch."""
+        count = len(self.targets)
+        return _joined(self.data[index], self.targets[(index + count // 2) % count])
+
+
+def _evenly(items: Sequence[Mapping[str, Any]], count: int) -> list[Mapping[str, Any]]:
+    return [items[index * len(items) // count] for index in range(count)]
+
+
+def _joined(source: Mapping[str, Any], target: Mapping[str, Any]) -> dict[str, Any]:
+    """One item of two slices or volumes."""
+    pair = {"source": source, "target": target}
+    names = [name for name in ("case", "index", "windows") if name in source]
+    joined = {name: {key: item[name] for key, item in pair.items()} for name in names}
+    axis = {"axis": source["axis"]} if "axis" in source else {}
+    return {key: item["paths"] for key, item in pair.items()} | joined | axis
+
+
+def _check_axes(data: Sequence[Mapping[str, Any]], targets: Sequence[Mapping[str, Any]]) -> None:
+    if {item.get("axis") for item in data} != {item.get("axis") for item in targets}:
+        raise InputError("the slices of the two domains", "are not cut across the same axis", "Choose one axis")
 
 
 def _halves(

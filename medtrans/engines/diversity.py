@@ -26,7 +26,7 @@ class Diversity(Metric):
     """
 
     def __init__(self, output_transform: Callable = SYNTHETIC_AND_REAL) -> None:
-        super().__init__(output_transform)
+        super().__init__(output_transform, skip_unrolling=True)
 
     @reinit__is_reduced
     def reset(self) -> None:

@@ -43,6 +43,9 @@ class SamplePictures:
         every: validations between two grids.
     """
 
+    columns = 4
+    title = "source | synthetic | target | error"
+
     def __init__(self, folder: str | os.PathLike[str], count: int = 4, every: int = 1) -> None:
         self.folder, self.count, self.every = Path(folder), count, every
         self.rows: list[Tensor] = []
@@ -56,11 +59,15 @@ class SamplePictures:
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
         engine.add_event_handler(Events.COMPLETED, self._draw)
 
+    def row(self, sample: dict[str, Any]) -> list[Tensor]:
+        """The pictures of one sample, each ``(1, rows, columns)``."""
+        return comparison_row(sample["image"], sample["pred"], sample["label"])
+
     def _collect(self, engine: Engine) -> None:
         step = max(1, (engine.state.epoch_length or 1) // self.count)
-        if (engine.state.iteration - 1) % step == step // 2 and len(self.rows) < 4 * self.count:
+        if (engine.state.iteration - 1) % step == step // 2 and len(self.rows) < self.columns * self.count:
             sample = cast("list", engine.state.output)[0]
-            self.rows += [row.cpu() for row in comparison_row(sample["image"], sample["pred"], sample["label"])]
+            self.rows += [picture.cpu() for picture in self.row(sample)]
 
     def _draw(self, engine: Engine) -> None:
         epoch = engine.state.epoch
@@ -69,9 +76,9 @@ class SamplePictures:
         from torch.utils.tensorboard import SummaryWriter
         from torchvision.utils import make_grid, save_image
 
-        grid = make_grid(same_size(self.rows), nrow=4, pad_value=0.5)
+        grid = make_grid(same_size(self.rows), nrow=self.columns, pad_value=0.5)
         self.writer = self.writer or SummaryWriter(str(self.folder))
-        self.writer.add_image("source | synthetic | target | error", grid, epoch)
+        self.writer.add_image(self.title, grid, epoch)
         self.writer.flush()
         with written_whole(self.folder / "pictures" / f"epoch_{epoch:04d}.png") as temporary:
             save_image(grid, str(temporary))

@@ -27,7 +27,7 @@ class SourceInformation(Metric):
     """
 
     def __init__(self, output_transform: Callable = SOURCE_AND_SYNTHETIC) -> None:
-        super().__init__(output_transform)
+        super().__init__(output_transform, skip_unrolling=True)
 
     @reinit__is_reduced
     def reset(self) -> None:

@@ -8,6 +8,7 @@ from medtrans.networks.frozen_network import FrozenNetwork
 from medtrans.networks.medical_features import MedicalFeatures
 from medtrans.networks.multi_scale_discriminator import MultiScaleDiscriminator
 from medtrans.networks.patch_discriminator import PatchDiscriminator
+from medtrans.networks.random_features import RandomFeatures
 from medtrans.networks.residual_unet import ResidualUNet
 from medtrans.networks.resnet_generator import ResNetGenerator
 from medtrans.networks.self_attention import SelfAttention
@@ -28,6 +29,7 @@ __all__ = [
     "MedicalFeatures",
     "MultiScaleDiscriminator",
     "PatchDiscriminator",
+    "RandomFeatures",
     "ResNetGenerator",
     "ResidualUNet",
     "SelfAttention",

@@ -1,5 +1,7 @@
 """The unpaired bundles: no pair survives, two cohorts train together, both directions translate."""
 
+import csv
+import inspect
 import json
 import sys
 
@@ -9,8 +11,8 @@ import pytest
 import torch
 
 from medtrans import InputError
-from medtrans.cohorts import describe_modalities, read_modalities
-from medtrans.engines import run_inference
+from medtrans.cohorts import Cases, describe_modalities, read_modalities
+from medtrans.engines import run_inference, unpaired_score
 from medtrans.errors import input_error_behind
 
 SHORT = {"image_size": [16, 16], "batch_size": 2, "max_epochs": 1, "num_workers": 0}
@@ -129,3 +131,76 @@ def test_two_processes_train_both_directions(root, tiny_dataset, tmp_path, run_c
     assert len(networks) == 4
     assert not any(key.startswith("module.") for name in networks for key in saved[name])
     assert (tmp_path / "models/model_to_source.pt").is_file()
+
+
+@pytest.fixture
+def cohorts(make_dataset, tmp_path):
+    """T1 of some subjects and T2 of others, each with a validation split of its own; nobody has both."""
+    splits = ("train", "train", "validation", "validation")
+    mr = make_dataset(tmp_path / "mr", splits=splits, modalities=("T1",))
+    ct = make_dataset(tmp_path / "ct", splits=(*splits, "train"), shape=(12, 10, 7), modalities=("T2",))
+    text = (ct / "cases.csv").read_text()
+    (ct / "cases.csv").write_text(text.replace("subject", "other").replace(",other,", ",subject,", 1))
+    return mr, ct
+
+
+@pytest.mark.parametrize("bundle", ["cyclegan", "unit"])
+def test_cohorts_without_a_common_subject_train_and_validate_without_pairs(
+    root, training_workflow, small_settings, cohorts, tmp_path, bundle
+):
+    mr, ct = cohorts
+    configs = root / "bundles" / bundle / "configs"
+    small = small_settings(root / "bundles" / bundle) | SHORT | {"max_epochs": 2, "val_every": 1}
+    files = [configs / "train.json", configs / "unpaired_validation.json"]
+    flow = training_workflow(files, mr, tmp_path, target_dataset_dir=str(ct), **small)
+    mine, others = ({case.subject for case in Cases.read(folder)} for folder in cohorts)
+    assert not mine & others
+    flow.run()
+    with (tmp_path / "eval/validation.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2
+    values = {name: [float(row[name]) for row in rows] for name in rows[0]}
+    assert all(np.isfinite(value).all() for value in values.values())
+    assert min(values["frechet_between"]) > 0
+    for row in range(2):
+        arguments = inspect.signature(unpaired_score).parameters
+        expected = unpaired_score(**{name: values[name][row] for name in arguments})
+        assert values["unpaired_score"][row] == pytest.approx(expected, rel=1e-4)
+    best = torch.load(tmp_path / "models/checkpoint.pt", weights_only=True)["run"]
+    assert best["best_metric_epoch"] == 1 + int(np.argmax(values["unpaired_score"]))
+    assert (tmp_path / "models/model.pt").is_file()
+    assert (tmp_path / "eval/pictures/epoch_0002.png").is_file()
+
+
+def test_cycle_errors_and_information_are_those_of_the_trained_networks(
+    root, training_workflow, small_settings, cohorts, tmp_path
+):
+    mr, ct = cohorts
+    configs = root / "bundles/cyclegan/configs"
+    small = small_settings(root / "bundles/cyclegan") | SHORT | {"val_every": 1}
+    files = [configs / "train.json", configs / "unpaired_validation.json"]
+    flow = training_workflow(files, mr, tmp_path, target_dataset_dir=str(ct), **small)
+    flow.run()
+    there, back = (flow.parser.get_parsed_content(name).eval() for name in ("network", "network_to_source"))
+    batches = list(flow.parser.get_parsed_content("validate::dataloader"))
+    source, target = (torch.cat([batch[name] for batch in batches]) for name in ("source", "target"))
+    with torch.no_grad():
+        ways = (there, back, source), (back, there, target)
+        errors = [(again(first(image)) - image).abs().mean().item() for first, again, image in ways]
+    with (tmp_path / "eval/validation.csv").open() as file:
+        row = list(csv.DictReader(file))[-1]
+    assert [float(row[f"cycle_error_{name}"]) for name in ("source", "target")] == pytest.approx(errors, rel=1e-3)
+    assert float(row["unrelated_error"]) == pytest.approx((source - target).abs().mean().item(), rel=1e-3)
+
+
+def test_a_run_is_not_gone_on_with_under_another_way_to_choose_the_model(
+    root, training_workflow, small_settings, tiny_dataset, tmp_path
+):
+    configs = root / "bundles/cyclegan/configs"
+    small = small_settings(root / "bundles/cyclegan") | SHORT
+    training_workflow([configs / "train.json"], tiny_dataset, tmp_path, **small).run()
+    files = [configs / "train.json", configs / "unpaired_validation.json"]
+    flow = training_workflow(files, tiny_dataset, tmp_path, **small | {"max_epochs": 2})
+    with pytest.raises(RuntimeError) as error:
+        flow.run()
+    assert "key_metric psnr, here it is unpaired_score" in str(input_error_behind(error.value))

@@ -9,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medtrans import InputError
-from medtrans.cohorts import Case, Cases, EpochSampler, UnpairedDataset, domain_slice_items, domain_volume_items
+from medtrans.cohorts import (
+    Case,
+    Cases,
+    EpochSampler,
+    SideBySide,
+    UnpairedDataset,
+    domain_slice_items,
+    domain_volume_items,
+)
 from medtrans.transforms import ReadSlicesd, ReadVolumesd, Window
 
 
@@ -221,3 +229,23 @@ def test_volumes_of_two_cohorts_are_read_together(tmp_path):
         assert item["source"].min() == 10 * int(case["source"][1])
         assert item["target"].min() == 100 * int(case["target"][1])
         assert item["windows"]["target"] == [[0.0, 1000.0, ""]]
+
+
+def test_a_validation_without_pairs_shows_each_slice_once_and_the_same_ones_in_every_epoch():
+    sources, targets = domain(["a", "b"], 5), domain(["c", "d", "e"], 7)
+    dataset = SideBySide(sources, targets, lambda item: item)
+    shown = [[(e["case"], e["index"]) for e in map(dataset.entry, [epoch] * 10, range(10))] for epoch in (0, 3)]
+    assert len(dataset) == 10
+    assert shown[0] == shown[1]
+    for name in ("source", "target"):
+        slices = [(case[name], index[name]) for case, index in shown[0]]
+        assert len(set(slices)) == 10
+        assert len({case for case, _ in slices}) == (2 if name == "source" else 3)
+
+
+def test_a_data_set_of_both_modalities_does_not_validate_on_its_own_pairs():
+    same_people = domain(["a", "b"], 6)
+    dataset = SideBySide(same_people, same_people, lambda item: item)
+    for index in range(len(dataset)):
+        case = dataset.entry(0, index)["case"]
+        assert case["source"] != case["target"]

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -164,6 +164,10 @@ def provide(workplace, phantoms, export, layouts):
             shutil.copytree(export / "p0" / "T1 mprage", place)
         elif name == "OTHER.nii.gz":
             _like_series(export / "p0" / "T1 mprage", place)
+        elif name == "OTHERS":
+            shutil.copytree(phantoms, place)
+            renamed = [replace(case, subject=f"another-{case.subject}") for case in Cases.read(place)]
+            Cases(place, tuple(renamed)).write()
         elif name == "SEGMENTER":
             _segmenter(place)
         elif name == "CONVERTED":

@@ -52,7 +52,7 @@ GIVEN = {
     "docs/scanner-exports.md": ["EXPORT"],
     "docs/misaligned-pairs.md": ["DATASET"],
     "docs/troubleshooting.md": ["DATASET"],
-    "docs/watching-a-gan.md": ["DATASET"],
+    "docs/watching-a-gan.md": ["DATASET", "OTHERS"],
     "docs/tutorial.md": ["EXPORT", "NEW_SCAN.nii.gz"],
 }  # fmt: skip
 TRAIN = "python -m monai.bundle run training --config_file bundles/medgan/train.json --dataset_dir DATASET"
@@ -86,7 +86,7 @@ def appended(workplace, words):
     if words[1:3] == ["-m", "monai.bundle"] and words[4] == "training":
         files = re.findall(r"[\w/.-]+\.json", words[words.index("--config_file") + 1])
         small = SHORT | workplace.small_settings(*(workplace.folder / file for file in files))
-        small |= {"image_size": "[32,32]"} if "patch_70.json" in text else {}
+        small |= {"image_size": "[32,32]"} if re.search("patch_70|unpaired_validation", text) else {}
         small |= {"image_size": "[16,16,16]", "patches": "1"} if "three_d.json" in text else {}
         small |= {} if "--dataset_dir" in words else {"dataset_dir": "DATASET"}
         return [*words, *(word for key, value in small.items() for word in (f"--{key}", str(value)))]

@@ -79,7 +79,7 @@ class Watching:
             if self.lasting[name] >= watch.epochs and name not in self.said:
                 self.said.append(name)
                 if trainer.state.rank == 0:
-                    logger.warning("epoch %d: %s (docs/watching-a-gan.md)", epoch, text)
+                    logger.warning("warning: epoch %d: %s (docs/watching-a-gan.md)", epoch, text)
         for name, (_, text) in signs.items():
             limits = [n for sign, n in self.stop_after.items() if sign == "any" or name.startswith(sign)]
             if limits and self.lasting[name] >= min(limits):

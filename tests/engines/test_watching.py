@@ -170,7 +170,7 @@ def warnings_in(caplog):
 def test_a_sign_that_lasts_is_said_once_in_one_line(caplog):
     build("regression", [Watching(watches=[Sign(1, 3, 4, 5, 7, 8)])], epochs=8).run()
     (said,) = warnings_in(caplog)
-    assert said == "epoch 4: the feet are cold in epoch 4 (docs/watching-a-gan.md)"
+    assert said == "warning: epoch 4: the feet are cold in epoch 4 (docs/watching-a-gan.md)"
 
 
 def test_a_resumed_run_neither_forgets_how_long_a_sign_lasts_nor_repeats_what_was_said(caplog, tmp_path):

@@ -10,6 +10,7 @@ from medtrans.engines.distributed import of_all_processes
 from medtrans.engines.distributions import FeatureVectors, FrechetDistance, MeanDiscrepancy, unpaired_score
 from medtrans.engines.diversity import Diversity
 from medtrans.engines.inferers import WindowInferer, volumes_stay
+from medtrans.engines.plateau import StopOnPlateau
 from medtrans.engines.sample_pictures import SamplePictures
 from medtrans.engines.source_information import SourceInformation
 from medtrans.engines.step_log import StepLog
@@ -35,6 +36,7 @@ __all__ = [
     "SourceInformation",
     "StepBudget",
     "StepLog",
+    "StopOnPlateau",
     "ThereAndBack",
     "TrainingProgress",
     "TranslationTrainer",

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
+import torch.distributed
 from ignite.engine import Engine, Events
 from torch import Tensor
 
@@ -80,11 +81,16 @@ class Watching:
                 self.said.append(name)
                 if trainer.state.rank == 0:
                     logger.warning("warning: epoch %d: %s (docs/watching-a-gan.md)", epoch, text)
-        for name, (_, text) in signs.items():
+        if self.stop_after and (reason := _of_first_process(self._reason({n: text for n, (_, text) in signs.items()}))):
+            trainer.stop(reason)
+
+    def _reason(self, signs: Mapping[str, str]) -> str:
+        """Why the rules want the run to stop; empty where they do not."""
+        for name, text in signs.items():
             limits = [n for sign, n in self.stop_after.items() if sign == "any" or name.startswith(sign)]
             if limits and self.lasting[name] >= min(limits):
-                trainer.stop(f"{text}, for {self.lasting[name]} epoch{'s' * (self.lasting[name] > 1)}")
-                break
+                return f"{text}, for {self.lasting[name]} epoch{'s' * (self.lasting[name] > 1)}"
+        return ""
 
     def state_dict(self) -> dict[str, Any]:
         """What has been said, how long signs have lasted, and what the watches keep."""
@@ -97,3 +103,12 @@ class Watching:
         for watch in self.watches:
             if kept := state["watches"].get(watch.name):
                 watch.load_state_dict(kept)
+
+
+def _of_first_process(reason: str) -> str:
+    """What the first process says, so that all of a distributed run stop together."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return reason
+    reasons = [reason]
+    torch.distributed.broadcast_object_list(reasons, 0)
+    return reasons[0]

@@ -7,11 +7,22 @@ import math
 import pytest
 import torch
 from ignite.engine import Engine, Events
+from monai.engines import SupervisedEvaluator
+from monai.handlers import ValidationHandler, from_engine
 from torch import nn
 
 from medtrans import InputError
 from medtrans.cohorts import EpochDataset, EpochSampler
-from medtrans.engines import Checkpoints, CsvLog, TranslationTrainer, Watch, Watching
+from medtrans.engines import (
+    Checkpoints,
+    CsvLog,
+    Diversity,
+    SourceInformation,
+    TranslationTrainer,
+    Watch,
+    Watching,
+    source_and_target,
+)
 from medtrans.engines.watches import available
 from medtrans.errors import NotFiniteError, TrainingStoppedError
 from medtrans.losses import L1, Adversarial, Cycle, DiscriminatorPerceptual
@@ -237,3 +248,45 @@ def test_a_checkpoint_without_watches_is_gone_on_with(tmp_path):
 def test_every_watch_of_the_folder_is_there():
     assert {"collapse", "discriminators", "drift", "gradients", "pools"} <= set(available())
     assert {type(watch) for watch in Watching().watches} == set(available().values())
+
+
+def heads(count, seed=3):
+    """Discs of random place and size with a random texture on background, and the same inverted, with noise."""
+    generator = torch.Generator().manual_seed(seed)
+    grid = torch.stack(torch.meshgrid(*[torch.linspace(-1, 1, 16)] * 2, indexing="ij"))
+    centre, radius = torch.rand(count, 2, 1, 1, generator=generator) - 0.5, torch.rand(count, 1, 1, generator=generator)
+    disc = ((grid - centre).norm(dim=1) < 0.4 + 0.4 * radius)[:, None]
+    texture = nn.functional.avg_pool2d(torch.rand(count, 1, 20, 20, generator=generator), 5, 1) * 4 - 2
+    source = torch.where(disc, texture.clamp(-0.9, 0.9), -1.0)
+    noise = 0.4 * torch.randn(source.shape, generator=generator)
+    return source, torch.where(disc, noise - source, -1.0).clamp(-1, 1)
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_generator_that_was_given_the_wrong_pairs_is_told_from_a_healthy_one(caplog, broken):
+    """Shuffled targets teach L1 the mean of all patients: the same image for everybody."""
+    torch.manual_seed(0)
+    source, target = heads(240)
+    shown = target[torch.randperm(len(target))] if broken else target
+    dataset = EpochDataset([{"source": x, "target": y} for x, y in zip(source, shown, strict=True)], lambda item: item)
+    loader = torch.utils.data.DataLoader(dataset, 8, sampler=EpochSampler(dataset))
+    generator = CasNet(2, 1, 1, blocks=1, channels=(8, 16))
+    optimizer = torch.optim.Adam(generator.parameters(), 5e-3)
+    method = PairedTranslation(generator, {"l1": L1()}, {"generator": optimizer}, generator_steps=1)
+    x, y = heads(24, 4)
+    held_out = [{"source": x, "target": y}]
+    evaluator = SupervisedEvaluator(
+        torch.device("cpu"),
+        held_out,
+        generator,
+        prepare_batch=source_and_target,
+        key_val_metric={"diversity": Diversity()},
+        additional_metrics={
+            "source_information": SourceInformation(),
+            "pair_information": SourceInformation(from_engine(["image", "label"])),
+        },
+    )
+    handlers = [ValidationHandler(1, evaluator), Watching(evaluator)]
+    TranslationTrainer("cpu", 8, loader, method, handlers, threads=1).run()
+    said = " ".join(warnings_in(caplog))
+    assert "mode collapse?" in said if broken else said == ""

@@ -61,6 +61,26 @@ def test_source_and_target_are_augmented_each_on_its_own(workflow, tiny_dataset,
     assert {(True, False), (False, True)} <= set(drawn)
 
 
+def test_discriminators_are_shown_older_images_than_the_last(workflow, tiny_dataset, tmp_path):
+    """A pool that is passed by: no measure of the images would tell."""
+    flow = workflow(tiny_dataset, tmp_path, pool_size=4, **{"train::trainer::epoch_length": 8})
+    method = flow.parser.get_parsed_content("method")
+    made, shown = [], []
+    method.generators["target"].register_forward_hook(lambda m, x, image: made.append(image.detach().clone()))
+    judge = method.discriminators["target"]
+    judge.register_forward_pre_hook(lambda m, x: shown.append(x[0].detach().clone()) if m.training else None)
+    flow.run()
+    made = [{image.numpy().tobytes() for image in batch} for batch in made]
+    shown = [[image.numpy().tobytes() for image in batch] for batch in shown]
+    translated = made[: 3 * 8 : 3]  # before the way back and the identity of each step
+    synthetic = [images for images in shown if set().union(*translated).intersection(images)]
+    assert len(synthetic) == 8
+    older = [len(set(images) - translated[step]) for step, images in enumerate(synthetic)]
+    assert older[:2] == [0, 0], "a pool that is not full gives out what it is given"
+    assert sum(older[2:]) >= 3, "half of 12 images, give or take"
+    assert len(method.pools["target"].images) == len(method.pools["source"].images) == 4
+
+
 def test_both_directions_translate_to_the_others_unit(root, trained, tiny_dataset, tmp_path):
     voxels = {}
     for direction, modality in (("source_to_target", "T2"), ("target_to_source", "T1")):

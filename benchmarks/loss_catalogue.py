@@ -3,9 +3,9 @@
     python benchmarks/loss_catalogue.py LOSSES
 
 Trains pix2pix on the phantom cohort, measures how strongly every loss pulls at its output, gives each the weight that
-pulls a given share as hard as pix2pix's own L1, and trains on from the same pix2pix with each, and with none (in three
-orders of the slices, to see chance). Writes LOSSES/losses.md and a picture; a loss that is done is kept, so an
-interrupted run goes on.
+pulls a given share as hard as pix2pix's own L1, and trains on from the same pix2pix with each, and with none (also in
+other orders of the slices and with a nudge to L1's weight, to see what chance does). Writes LOSSES/losses.md and a
+picture; a loss that is done is kept, so an interrupted run goes on.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ L1_WEIGHT = 100.0
 TISSUES = {"air": [0], "bone": [4, 5, 10], "fluid": [6, 11], "grey": [7, 9, 14, 18], "white": [8, 15]}
 BRIGHT = {"edges": [0.0], "weights": [1.0, 4.0]}
 PLAIN, AGAIN = "pix2pix", ("pix2pix, order 2", "pix2pix, order 3")
+NUDGED = {"pix2pix, L1 101": 101.0, "pix2pix, L1 99": 99.0}
 TABLE = {
     "PSNR": ".2f",
     "SSIM": ".3f",
@@ -95,6 +96,7 @@ def catalogue(segmenter: Path) -> dict[str, Entry]:
     return {
         PLAIN: Entry(share=None),
         **{name: Entry(share=None, order=order) for order, name in enumerate(AGAIN, start=1)},
+        **{name: Entry(term("L1"), "l1", None) for name in NUDGED},
         "log": Entry(term("Adversarial", form="log"), "adversarial", None, trained=False),
         "least squares": form("least_squares"),
         "hinge": form("hinge"),
@@ -393,38 +395,36 @@ def table(study: Study, weights: dict[str, dict[str, float]], records: dict[str,
 
 def effects(study: Study, records: dict[str, dict[str, Any]]) -> str:
     """Markdown: the property that each loss is meant to change and its own value, against plain pix2pix."""
-    plain, again = records[PLAIN]["heads"], [records[name]["heads"] for name in AGAIN]
-    lines = ["| loss | meant to change | pix2pix | with it | difference [95 %] | by chance | visible | own value |"]
-    lines.append("|---|---|---:|---:|---|---:|---|---|")
+    plain = records[PLAIN]["heads"]
+    controls = [[records[name]["heads"] for name in names] for names in (NUDGED, AGAIN)]
+    head = ["loss", "meant to change", "pix2pix", "with it", "difference [95 %]", "nudge", "order", "visible"]
+    lines = [f"| {' | '.join([*head, 'own value', 'visible'])} |", "|---|---|---:|---:|---|---:|---:|---|---|---|"]
     for name, record in records.items():
-        meant = study.entries[name].meant
-        if not meant or "heads" not in record:
+        meant, heads = study.entries[name].meant, record.get("heads")
+        if not meant or not heads:
             continue
-        heads = record["heads"]
-        found, chance = change(heads[meant], plain[meant], [other[meant] for other in again])
-        base = np.nanmean([*plain[meant].values()])
-        visible = min(abs(found.low), abs(found.high)) > chance and found.low * found.high > 0
-        cells = [name, meant, f"{base:.4g}", f"{base + found.mean:.4g}"]
+        found, own = (
+            change(heads[key], plain[key], *([run[key] for run in runs] for runs in controls)) if key in heads else None
+            for key in (meant, f"own {name}")
+        )
+        assert found is not None
+        moved = found.difference
+        cells = [name, meant, f"{found.plain:.4g}", f"{found.plain + moved.mean:.4g}"]
         cells += [
-            f"{found.mean:+.2g} [{found.low:+.2g}, {found.high:+.2g}]",
-            f"{chance:.2g}",
-            "yes" if visible else "no",
+            f"{moved.mean:+.2g} [{moved.low:+.2g}, {moved.high:+.2g}]",
+            f"{found.nudge:.2g}",
+            f"{found.order:.2g}",
         ]
-        own = f"own {name}"
-        if own in heads:
-            scale = np.mean([*plain[own].values()])
-            change_of, by_chance = change(heads[own], plain[own], [other[own] for other in again])
-            cells.append(
-                f"{change_of.mean / scale:+.1%} [{change_of.low / scale:+.1%}, {change_of.high / scale:+.1%}], "
-                f"chance {by_chance / scale:.1%}"
-            )
-        else:
-            cells.append("–")
+        cells.append(found.visible)
+        cells += ["–", "–"] if own is None else [
+            f"{own.difference.mean / own.plain:+.1%} [{own.difference.low / own.plain:+.1%}, "
+            f"{own.difference.high / own.plain:+.1%}]", own.visible
+        ]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def draw(study: Study, names: list[str], path: Path, columns: int = 7) -> None:
+def draw(study: Study, names: list[str], path: Path, columns: int = 8) -> None:
     """Output, a detail of it, and what the loss changed, five times as strong; source and target first."""
     slices = {name: np.load(study.folder / name.replace(" ", "_") / "slice.npz") for name in names}
     plain = slices[PLAIN]
@@ -436,7 +436,7 @@ def draw(study: Study, names: list[str], path: Path, columns: int = 7) -> None:
     ]
     rows = math.ceil(len(panels) / columns)
     height, width = (place.stop - place.start for place in reversed(corner))
-    figure = Figure(figsize=(1.25 * columns, 3 * rows * 1.25 * height / width + 0.25 * rows), layout="constrained")
+    figure = Figure(figsize=(1.2 * columns, 3 * rows * 1.2 * height / width + 0.25 * rows), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)  # type: ignore[union-attr, call-arg]
     axes = figure.subplots(3 * rows, columns, squeeze=False)
     for axis in axes.flat:
@@ -484,15 +484,16 @@ def main(
         raise typer.BadParameter(f"no loss {sorted(unknown)}: choose from {', '.join(study.entries)}")
     train_segmenter(study, steps=40 * start)
     train_start(study)
-    weights = weights_of(study, [name for name in chosen if study.entries[name].config], share)
-    records = {name: run_entry(study, name, 0.0, repeats) for name in (PLAIN, *AGAIN)}
+    weights = weights_of(study, [n for n in chosen if study.entries[n].config and n not in NUDGED], share)
+    records = {name: run_entry(study, name, NUDGED.get(name, 0.0), repeats) for name in (PLAIN, *AGAIN, *NUDGED)}
     for name, found in weights.items():
         records[name] = run_entry(study, name, found["weight"], repeats)
         typer.echo(f"{name}: weight {found['weight']:g}, {'trained' if study.entries[name].trained else 'measured'}")
     text = f"{effects(study, records)}\n\n{table(study, weights, records)}"
     (folder / "losses.md").write_text(text + "\n", encoding="utf-8")
     typer.echo(f"\n{start} epochs of pix2pix, then {epochs} ({records['pix2pix']['steps']} steps) each\n\n{text}")
-    draw(study, [name for name in records if study.entries[name].trained], folder / "losses_added.png")
+    shown = [name for name in records if study.entries[name].trained and name not in (AGAIN[1], [*NUDGED][1])]
+    draw(study, shown, folder / "losses_added.png")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -119,13 +120,41 @@ def dice(found: Tensor, head: Head, segmenter: torch.nn.Module, tissues: int) ->
     return float(np.mean(values)) if values else float("nan")
 
 
-def change(
-    with_loss: Mapping[str, float], plain: Mapping[str, float], others: list[Mapping[str, float]]
-) -> tuple[Interval, float]:
-    """Mean difference from plain pix2pix with its interval over heads; the largest that chance made.
+@dataclass(frozen=True)
+class Change:
+    """What a loss did to one property.
 
-    Chance is what ``others``, plain pix2pix trained on in another order, differ by, from ``plain`` and each other.
+    Attributes:
+        plain: mean of plain pix2pix, trained on in the same order.
+        difference: mean difference from it, head by head, with its interval over heads.
+        nudge: what runs of plain pix2pix differ by whose only difference is a hundredth of L1's weight.
+        order: what runs of plain pix2pix differ by that saw the slices in another order.
     """
-    runs = [plain, *others]
-    apart = [np.mean([a[head] - b[head] for head in a]) for a in runs for b in runs if a is not b]
-    return paired(with_loss, plain, True).difference, float(max(np.abs(apart), default=0.0))
+
+    plain: float
+    difference: Interval
+    nudge: float
+    order: float
+
+    @property
+    def visible(self) -> str:
+        """Whether the whole interval is beyond both kinds of chance, beyond a nudge's only, or neither."""
+        low, high = self.difference.low, self.difference.high
+        least = min(abs(low), abs(high)) if low * high > 0 else 0.0
+        return "yes" if least > max(self.nudge, self.order) else "in this order" if least > self.nudge else "no"
+
+
+def change(
+    with_loss: Mapping[str, float],
+    plain: Mapping[str, float],
+    nudged: Sequence[Mapping[str, float]],
+    reordered: Sequence[Mapping[str, float]],
+) -> Change:
+    """Compare a property, given by head, of a run with a loss, plain pix2pix, and its controls."""
+
+    def gap(controls: Sequence[Mapping[str, float]]) -> float:
+        means = [float(np.nanmean([*run.values()])) for run in (plain, *controls)]
+        return max(means) - min(means)
+
+    mean = float(np.nanmean([*plain.values()]))
+    return Change(mean, paired(with_loss, plain, True).difference, gap(nudged), gap(reordered))

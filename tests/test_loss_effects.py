@@ -1,6 +1,7 @@
 """The figures of the loss catalogue say what they are named after."""
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ SIZE = 48
 def effects():
     spec = importlib.util.spec_from_file_location("loss_effects", SCRIPT)
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # its dataclass asks for it
     spec.loader.exec_module(module)
     return module
 
@@ -96,11 +98,19 @@ def test_dice_is_that_of_what_the_network_sees(effects, head):
     assert effects.dice(all_bright, head, Threshold(), 2) == pytest.approx(share / (1 + share), rel=1e-4)
 
 
-def test_a_change_has_an_interval_over_heads_and_chance_is_the_largest_gap_between_plain_runs(effects):
+def test_a_change_has_an_interval_over_heads_and_is_visible_beyond_what_chance_does(effects):
     heads = [f"head-{k}" for k in range(8)]
-    plain = dict.fromkeys(heads, 1.0)
-    others = [dict.fromkeys(heads, 1.1), dict.fromkeys(heads, 0.8)]
-    found, chance = effects.change({head: 2 + 0.1 * k for k, head in enumerate(heads)}, plain, others)
-    assert found.mean == pytest.approx(1.35)
-    assert found.low < found.mean < found.high
-    assert chance == pytest.approx(0.3)
+
+    def run(value, slope=0.0):
+        return {head: value + slope * k for k, head in enumerate(heads)}
+
+    plain, nudged, reordered = run(1.0), [run(1.1), run(0.95)], [run(1.2), run(0.7)]
+    found = effects.change(run(2.0, 0.1), plain, nudged, reordered)
+    assert found.plain == pytest.approx(1)
+    assert found.difference.mean == pytest.approx(1.35)
+    assert found.difference.low < 1.35 < found.difference.high
+    assert (found.nudge, found.order) == (pytest.approx(0.15), pytest.approx(0.5))
+    said = [effects.change(run(value, 0.001), plain, nudged, reordered).visible for value in (2, 1.3, 0.7, 1.1)]
+    assert said == ["yes", "in this order", "in this order", "no"]
+    across_zero = {head: 1 + 0.5 * (-1) ** k for k, head in enumerate(heads)}
+    assert effects.change(across_zero, plain, [plain], [plain]).visible == "no"

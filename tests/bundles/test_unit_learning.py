@@ -111,9 +111,10 @@ def test_the_quick_unit_learns(judged, bar):
     assert found["energy"] <= ENERGY
 
 
-def test_an_adversary_that_pulls_the_wrong_way_does_not_translate(judged, bar):
+def test_with_an_adversary_that_pulls_the_wrong_way_codes_of_pairs_are_strangers(judged, bar):
     found = judged(**{"losses::adversarial::weight": -10.0})
     assert found["psnr"] < bar
+    assert found["codes"] > CODES
 
 
 def test_without_cycle_and_divergence_slices_do_not_come_back_and_codes_grow(judged):

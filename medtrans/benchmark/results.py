@@ -101,7 +101,7 @@ def run_table(runs: Sequence[Run], folder: Path) -> pd.DataFrame:
                 "seed": run.seed,
                 "status": result["status"],
                 "reason": result.get("reason", ""),
-                "parameters_generator": parameters.get("generator", _sum(parameters)),
+                "parameters_generator": generator_parameters(parameters),
                 "parameters": _sum(parameters),
                 **{key: result.get(key) for key in COSTS},
                 "folder": run.folder.relative_to(folder).as_posix(),
@@ -114,6 +114,12 @@ COSTS = (
     "steps", "batch_size", "images", "generator_steps", "seconds_a_step", "training_seconds", "seconds_a_slice",
     "memory_mib", "cuda_mib", "device", "threads",
 )  # fmt: skip
+
+
+def generator_parameters(parameters: Mapping[str, int]) -> int | None:
+    """Those of the network that translates source to target, of all networks where none is called so."""
+    named = (parameters[name] for name in ("generator", "generator_to_target") if name in parameters)
+    return next(named, _sum(parameters))
 
 
 def _sum(parameters: Mapping[str, int]) -> int | None:

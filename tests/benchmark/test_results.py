@@ -6,7 +6,15 @@ import pytest
 from scipy import stats
 
 from medtrans import metrics
-from medtrans.benchmark.results import SOURCE, given, run_table, same_images, subject_table, summary_table
+from medtrans.benchmark.results import (
+    SOURCE,
+    generator_parameters,
+    given,
+    run_table,
+    same_images,
+    subject_table,
+    summary_table,
+)
 from medtrans.benchmark.tables import cost_rows, interval_lines, p_text, published_rows, table_of, value_lines
 
 METRICS = metrics.create(["ssim", "mae"])
@@ -146,3 +154,16 @@ def test_the_same_images_in_the_same_order_are_told_from_others(run_of, study_of
 
 def test_p_is_written_as_people_do():
     assert [p_text(p) for p in (0.0314, 1.0, 0.0002, float("nan"))] == ["0.031", "1.000", "< 0.001", "–"]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "expected"),
+    [
+        ({"generator": 3, "discriminator": 5}, 3),
+        ({"generator_to_target": 3, "generator_to_source": 4, "discriminator_of_target": 5}, 3),
+        ({"one": 3, "other": 4}, 7),
+        ({}, None),
+    ],
+)
+def test_the_generator_that_translates_source_to_target_is_the_one_counted(parameters, expected):
+    assert generator_parameters(parameters) == expected

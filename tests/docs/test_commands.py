@@ -98,6 +98,11 @@ def appended(workplace, words):
         return [*words, "--slices", "6", "--repeats", "1"]
     if words[:2] == ["python", "benchmarks/data_doctor.py"]:
         return [*words, "--heads", "2"]
+    if words[:2] == ["python", "benchmarks/gan_failures.py"]:
+        small = {"image_size": "[16,16]", "network_def::channels": "4", "discriminator_def::layers": "1"}
+        small["phantom"] = '{"subjects": 4, "spacing": 12, "modalities": ["T1", "T2"]}'
+        sets = [word for key, value in small.items() for word in ("--set", f"{key}={value}")]
+        return [*words, "--epochs", "1", "--runs", "healthy", *sets]
     if words[:2] == ["python", "benchmarks/loss_catalogue.py"]:
         small = {"image_size": "[16,16]", "network_def::channels": "[4,4]", "discriminator_def::channels": "4"}
         small["phantom"] = '{"subjects": 4, "spacing": 12, "modalities": ["T1", "T2"]}'

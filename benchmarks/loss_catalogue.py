@@ -384,8 +384,9 @@ def table(study: Study, weights: dict[str, dict[str, float]], records: dict[str,
     lines.append("|---|" + "---:|" * (4 + len(TABLE)))
     for name, record in records.items():
         found, ratio = weights.get(name), record["step_ratio"]
+        two_digits = float(f"{found['ratio'] if found else 0:.2g}")
         pull = ("", "", "") if found is None else (
-            f"{found['weight']:g}", f"{found['ratio']:.2g}", f"{found['weight'] * found['ratio'] / L1_WEIGHT:.0%}"
+            f"{found['weight']:g}", f"{two_digits:g}", f"{found['weight'] * found['ratio'] / L1_WEIGHT:.0%}"
         )  # fmt: skip
         heads = record.get("heads")
         quality = [format(np.nanmean([*heads[key].values()]), how) if heads else "–" for key, how in TABLE.items()]

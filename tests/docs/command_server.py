@@ -55,6 +55,7 @@ def run(job: dict) -> None:
             sys.path.insert(0, "")
             runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
         else:
+            sys.path.insert(0, os.path.dirname(os.path.abspath(sys.argv[0])))
             runpy.run_path(sys.argv[0], run_name="__main__")
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)

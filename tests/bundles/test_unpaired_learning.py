@@ -60,10 +60,9 @@ def test_it_learns_to_translate_both_ways_and_to_come_back(judged, bar, bundle):
     assert found["information"] >= INFORMATION
 
 
-@pytest.mark.parametrize("weight", [-1.0, 0.0])
-def test_without_an_adversary_or_with_its_sign_flipped_it_does_not(judged, bar, weight):
+def test_with_the_sign_of_its_adversary_flipped_it_does_not(judged, bar):
     half = {"train::trainer::epoch_length": 30}  # enough: it does not come near
-    assert judged(**{"losses::adversarial::weight": weight, **half})["psnr"] < bar
+    assert judged(**{"losses::adversarial::weight": -1.0, **half})["psnr"] < bar
 
 
 def test_without_the_cycle_what_is_translated_does_not_come_back(judged):

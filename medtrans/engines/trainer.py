@@ -99,7 +99,7 @@ class TranslationTrainer(Trainer):
 
     def stop(self, problem: str) -> None:
         """End a run that is going wrong after this epoch: its checkpoint is kept, then :meth:`run` raises."""
-        where = "the same command goes on from its checkpoint; docs/watching-a-gan.md says what to do"
+        where = "The same command goes on from its checkpoint; docs/watching-a-gan.md says what to do"
         self._failure = TrainingStoppedError(f"training, epoch {self.state.epoch}", f"was stopped: {problem}", where)
         self.terminate()
 

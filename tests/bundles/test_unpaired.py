@@ -13,7 +13,7 @@ import torch
 from medtrans import InputError
 from medtrans.cohorts import Cases, describe_modalities, read_modalities
 from medtrans.engines import run_inference, unpaired_score
-from medtrans.errors import input_error_behind
+from medtrans.errors import TrainingStoppedError, input_error_behind
 
 SHORT = {"image_size": [16, 16], "batch_size": 2, "max_epochs": 1, "num_workers": 0}
 
@@ -190,6 +190,11 @@ def test_cohorts_without_a_common_subject_train_and_validate_without_pairs(
     assert best["best_metric_epoch"] == 1 + int(np.argmax(values["unpaired_score"]))
     assert (tmp_path / "models/model.pt").is_file()
     assert (tmp_path / "eval/pictures/epoch_0002.png").is_file()
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(tmp_path / "eval")).Reload().Tags()
+    assert {"unpaired_score", "gradient_generator", "discriminator_of_target_accuracy_real"} <= set(events["scalars"])
+    assert any("back" in title for title in events["images"])
 
 
 def test_cycle_errors_and_information_are_those_of_the_trained_networks(
@@ -224,3 +229,17 @@ def test_a_run_is_not_gone_on_with_under_another_way_to_choose_the_model(
     with pytest.raises(RuntimeError) as error:
         flow.run()
     assert "key_metric psnr, here it is unpaired_score" in str(input_error_behind(error.value))
+
+
+def test_a_rule_of_the_config_stops_a_collapsed_run_and_leaves_its_checkpoint_and_model(
+    workflow, tiny_dataset, tmp_path
+):
+    """A generator of random weights gives much the same image for everybody."""
+    flow = workflow(tiny_dataset, tmp_path, stop_after={"collapse": 1}, max_epochs=9, learning_rate=0.0)
+    with pytest.raises(RuntimeError) as error:
+        flow.run()
+    stopped = input_error_behind(error.value)
+    assert isinstance(stopped, TrainingStoppedError)
+    assert str(stopped).startswith("training, epoch 1: was stopped: mode collapse?")
+    assert torch.load(tmp_path / "models/checkpoint.pt", weights_only=True)["run"]["iteration"] > 0
+    assert (tmp_path / "models/model.pt").is_file()

@@ -1,23 +1,13 @@
 """The quick UNIT learns without pairs, in one latent space; with its adversary flipped or its cycle cut it does not."""
 
-import numpy as np
 import pytest
 import torch
-
-from medtrans.cohorts import EpochDataset, slice_items, write_phantom_cohort
 
 pytestmark = pytest.mark.slow
 
 BRIEF = {"max_epochs": 4, "train::trainer::epoch_length": 75, "val_interval": 4, "val_every": 8}
 ABOVE_SOURCE = 1.0  # dB, mean of both directions, above the untranslated and the histogram-matched source
 CODES, CYCLE, ENERGY = 0.75, 1.8, 6.4  # most of each of ``distances``
-
-
-@pytest.fixture(scope="module")
-def phantoms(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("phantoms")
-    write_phantom_cohort(folder, 16, ("T1", "T2"), spacing=3.5)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -31,26 +21,12 @@ def workflow(root, training_workflow, phantoms):
     return begin
 
 
-def slices(flow, phantoms, split):
-    """T1 and T2 slices of a split as the network sees them, ``(N, 1, 64, 64)`` each, in pairs."""
-    items = slice_items(phantoms, "T1", "T2", split, minimum_foreground=0.05)
-    dataset = EpochDataset(items, flow.parser.get_parsed_content("validate::preprocessing"))
-    loaded = [dataset[index] for index in range(len(dataset))]
-    return tuple(torch.stack([item[key] for item in loaded]) for key in ("source", "target"))
-
-
-def psnr(synthetic, target):
-    """Mean over slices, in dB, of the [-1, 1] range."""
-    errors = (np.asarray(synthetic) - np.asarray(target)) ** 2
-    return float(np.mean(10 * np.log10(4 / errors.mean((1, 2, 3)))))
-
-
 def both_ways(of, images):
     """The mean of ``of(source, target)`` and ``of(target, source)``."""
     return (of(*images) + of(*images[::-1])) / 2
 
 
-def distances(network, images):
+def distances(network, images, psnr):
     """What training is judged by, on held-out pairs that it never saw as such."""
     x, y = images
     with torch.no_grad():
@@ -71,13 +47,13 @@ def distances(network, images):
 
 
 @pytest.fixture(scope="module")
-def judged(workflow, phantoms, tmp_path_factory):
+def judged(workflow, phantoms, slices, psnr, tmp_path_factory):
     """Train the quick UNIT with changes and judge the networks that it ends with."""
 
     def train(**overrides):
         flow = workflow(tmp_path_factory.mktemp("unit"), **overrides)
         flow.run()
-        found = distances(flow.parser.get_parsed_content("network").eval(), slices(flow, phantoms, "test"))
+        found = distances(flow.parser.get_parsed_content("network").eval(), slices(flow, phantoms, "test"), psnr)
         print(overrides, found)
         return found
 
@@ -85,19 +61,16 @@ def judged(workflow, phantoms, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def bar(workflow, phantoms, tmp_path_factory):
+def bar(workflow, phantoms, slices, psnr, matched, tmp_path_factory):
     """What translations have to reach: doing nothing, or mapping the quantiles of one modality to the other's."""
     flow = workflow(tmp_path_factory.mktemp("bar"))
     train, test = (slices(flow, phantoms, split) for split in ("train", "test"))
-    shares = np.linspace(0, 1, 1001)
-    quantiles = [np.quantile(np.asarray(images), shares) for images in train]
 
-    def matched(source, target):
-        forth = source is test[0]
-        known, wanted = quantiles if forth else quantiles[::-1]
-        return psnr(np.interp(np.asarray(source), known, wanted), target)
+    def mapped(source, target):
+        known, wanted = train if source is test[0] else train[::-1]
+        return psnr(matched(source, known, wanted), target)
 
-    identity, histogram = both_ways(psnr, test), both_ways(matched, test)
+    identity, histogram = both_ways(psnr, test), both_ways(mapped, test)
     assert identity < histogram < identity + 2, "phantoms that a mapping of intensities nearly solves show nothing"
     print(f"identity {identity:.2f} dB, histogram-matched {histogram:.2f} dB")
     return histogram + ABOVE_SOURCE

@@ -43,10 +43,11 @@ def random_batch(parser: ConfigParser, device: torch.device) -> dict[str, Tensor
     """Images of the bundle's size and channels; the time of a step does not depend on what they show."""
     size, batch = parser.get_parsed_content("image_size"), parser.get_parsed_content("batch_size")
     torch.manual_seed(0)
-    return {
+    images = {
         key: torch.rand(batch, parser.get_parsed_content(channels), *size, device=device) * 2 - 1
         for key, channels in (("source", "in_channels"), ("target", "out_channels"))
     }
+    return {**images, "mask": torch.ones(batch, 1, *size, device=device)}
 
 
 def seconds(step: Step, device: torch.device) -> float:

@@ -129,7 +129,7 @@ def test_a_misspelt_key_in_an_overlay_is_refused(tmp_path, tiny_dataset, bundle_
     ("options", "words"),
     [
         ({"dataset_dir": "/nowhere/at/all"}, ("/nowhere/at/all", "medtrans prepare")),
-        ({"source": "CT"}, ("no modality 'CT'", "T1, T2")),
+        ({"source": "PET"}, ("no modality 'PET'", "T1, T2")),
         ({"features::weights": "/no/file.pth", "losses::style::weight": 1}, ("/no/file.pth", "vgg19-dcbb9e9d.pth")),
     ],
 )

@@ -11,6 +11,7 @@ class Batch:
 
     def __init__(self, statuses):
         self.rows = {str(number): {"status": status} for number, status in enumerate(statuses)}
+        self.items, self.model_hash = [], "0" * 64  # nothing to say beside any volume
 
     def run(self):
         if any(row["status"] == "failed" for row in self.rows.values()):
@@ -26,6 +27,7 @@ def bundle(tmp_path, monkeypatch):
         "input": "",
         "output_dir": "",
         "statuses": [],
+        "modalities": {"target": []},
         "evaluator": "$medtrans.engines.Batch(@statuses)",
         "initialize": [],
         "run": ["$@evaluator.run()"],

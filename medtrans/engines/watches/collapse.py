@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
-
-from ignite.engine import Engine
 
 from medtrans.engines.watches.watch import Watch
-
-if TYPE_CHECKING:
-    from medtrans.engines.trainer import TranslationTrainer
 
 
 class Collapse(Watch):
@@ -26,16 +20,10 @@ class Collapse(Watch):
 
     def __init__(self, least: float = 0.5, metric: str = "diversity", epochs: int = 2) -> None:
         self.least, self.metric, self.epochs = least, metric, epochs
-        self.evaluator: Engine | None = None
-
-    def attach(self, trainer: TranslationTrainer, evaluator: Engine | None) -> None:
-        """Follow the validation."""
-        self.evaluator = evaluator
 
     def signs(self, epoch: int) -> dict[str, str]:
         """The sign, if the last validation shows it."""
-        metrics = self.evaluator.state.metrics if self.evaluator is not None else {}
-        found = float(metrics.get(self.metric, math.nan))
+        found = self.validated(self.metric, math.nan)
         if not found < self.least:
             return {}
         told = f"the synthetic images of the validation differ from one another {found:.0%} as much as real ones do"

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
-
-from ignite.engine import Engine
+from typing import Any
 
 from medtrans.engines.watches.watch import Watch
-
-if TYPE_CHECKING:
-    from medtrans.engines.trainer import TranslationTrainer
 
 
 class Drift(Watch):
@@ -40,20 +35,14 @@ class Drift(Watch):
     ) -> None:
         self.fall, self.least, self.more, self.metric, self.epochs = fall, least, more, metric, epochs
         self.highest = 0.0
-        self.evaluator: Engine | None = None
-
-    def attach(self, trainer: TranslationTrainer, evaluator: Engine | None) -> None:
-        """Follow the validation."""
-        self.evaluator = evaluator
 
     def signs(self, epoch: int) -> dict[str, str]:
         """The sign, if the last validation shows it."""
-        metrics = self.evaluator.state.metrics if self.evaluator is not None else {}
-        found = float(metrics.get(self.metric, math.nan))
+        found = self.validated(self.metric, math.nan)
         if math.isnan(found):
             return {}
         self.highest = max(self.highest, found)
-        pair, unrelated = (float(metrics.get(name, 0.0)) for name in ("pair_information", "unrelated_information"))
+        pair, unrelated = (self.validated(name, 0.0) for name in ("pair_information", "unrelated_information"))
         against = [
             (self.fall * self.highest, f"at best in this run it was {self.highest:.2f}"),
             (self.least * pair, f"source and real target share {pair:.2f}"),

@@ -19,13 +19,20 @@ class Watch:
     Attributes:
         name: what stop rules and state call it.
         epochs: how many epochs in a row something has to look wrong before it is said.
+        evaluator: the validation that is followed, None where there is none.
     """
 
     name: ClassVar[str]
     epochs: int = 3
+    evaluator: Engine | None = None
 
     def attach(self, trainer: TranslationTrainer, evaluator: Engine | None) -> None:
         """Follow a training and, where there is one, its validation."""
+        self.evaluator = evaluator
+
+    def validated(self, metric: str, otherwise: float) -> float:
+        """A metric of the last validation, or ``otherwise`` where it has none of that name."""
+        return otherwise if self.evaluator is None else float(self.evaluator.state.metrics.get(metric, otherwise))
 
     def values(self) -> dict[str, Tensor | float]:
         """Column -> value of the step that has just ended; the same columns in every step."""

@@ -1,0 +1,6 @@
+"""Tomography: projections of slices, their reconstruction, and what few counts do to both."""
+
+from medtrans.simulate.tomography.projector import ParallelBeam, parallel_beam
+from medtrans.simulate.tomography.reconstruction import WINDOWS, filtered_backprojection, osem
+
+__all__ = ["WINDOWS", "ParallelBeam", "filtered_backprojection", "osem", "parallel_beam"]

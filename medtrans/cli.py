@@ -161,6 +161,8 @@ def translate(
     resample: Annotated[
         bool, typer.Option("--resample", help="With --dicom: onto the source's planes where grids differ.")
     ] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="Cases at a time [default: one a GPU, else one].")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="Dask scheduler, tcp://host:8786.")] = None,
 ) -> None:
     """Translate whole volumes onto their own grid, in the target's unit; run again to finish an interrupted run."""
     from medtrans.cohorts.recipe_file import override
@@ -169,7 +171,8 @@ def translate(
 
     export = source_export(source, like) if dicom else None
     overrides = dict(override(text) for text in settings or [])
-    rows = run_inference(bundle, source, output, config or [], {"split": split, **overrides}, stop=not dicom)
+    options = {"split": split, **overrides}
+    rows = run_inference(bundle, source, output, config or [], options, not dicom, workers, scheduler)
     for row in rows:
         typer.echo(f"{row['status']}: {row['case']} {row['output']}")
     if export is not None:

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from medtrans.benchmark.children import Children
 from medtrans.benchmark.run import Run
-from medtrans.cohorts.schedule import reason
+from medtrans.jobs import reason
 from medtrans.progress import on_terminal
 
 logger = logging.getLogger(__name__)

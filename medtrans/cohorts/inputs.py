@@ -16,6 +16,7 @@ from medtrans.cohorts.selection import _plain, _sidecar, _source
 from medtrans.errors import InputError
 
 VOLUMES = (".nii", ".nii.gz")
+TABLE = "cases.csv"
 DICOM_MODALITY = {"CT": "CT", "MR": "MR", "PET": "PT"}
 Item = dict[str, Any]
 Modality = Mapping[str, Any]
@@ -29,8 +30,8 @@ def translation_items(
 
     Args:
         source: a NIfTI volume; one volume a source modality, separated by commas or as a list; a folder of volumes; a
-            folder with one sub-folder a case and ``<modality>.nii[.gz]`` in it; a data set (cases.csv); what `medtrans
-            convert` wrote (series.csv); or a scanner export, which is converted first.
+            folder with one sub-folder a case and ``<modality>.nii[.gz]`` in it; a data set, or its cases.csv; what
+            `medtrans convert` wrote (series.csv); or a scanner export, which is converted first.
         modalities: the entries of the bundle's source modalities in models/modalities.json, in the order of its
             channels. ``series`` in them, the recipe's patterns, chooses among converted series.
         split: of a data set.
@@ -50,7 +51,9 @@ def translation_items(
     if len(paths) > 1 or (paths[0].is_file() and _is_volume(paths[0])):
         return [_one_case(paths, modalities)]
     (path,) = paths
-    if (path / "cases.csv").is_file():
+    if path.name == TABLE:
+        path = path.parent
+    if (path / TABLE).is_file():
         return _data_set(path, modalities, split)
     if (path / "series.csv").is_file():
         return _unique(_converted(path, modalities))
@@ -140,7 +143,7 @@ def _data_set(path: Path, modalities: Sequence[Modality], split: str) -> list[It
     for case in cases.of_split(split):
         lacking = [name for name in names if name not in case.volumes]
         if lacking:
-            where = f"{path / 'cases.csv'} (case {case.name})"
+            where = f"{path / TABLE} (case {case.name})"
             problem = InputError(where, f"names no {', '.join(lacking)}", "Prepare the case again with it")
             items.append(_item(case.name, [], problem))
             continue

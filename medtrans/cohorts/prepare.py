@@ -15,11 +15,11 @@ from medtrans.cohorts.aligned_case import CaseJob, fingerprint, finished_case, p
 from medtrans.cohorts.cases import RESERVED, Case, Cases
 from medtrans.cohorts.recipe import Recipe
 from medtrans.cohorts.recipe_checks import refuse
-from medtrans.cohorts.schedule import local_workers, reason, run_jobs
 from medtrans.cohorts.selection import Candidate, select
 from medtrans.cohorts.splits import record_splits, recorded_splits
 from medtrans.errors import InputError
 from medtrans.files import check_writable, written_whole
+from medtrans.jobs import local_workers, reason, run_jobs
 from medtrans.progress import progress
 from medtrans.transforms.window import Window
 
@@ -48,7 +48,7 @@ def prepare(
         dataset: the folder to write.
         overrides: recipe id -> value.
         seed: takes the place of the recipe's.
-        workers: local processes, see :func:`medtrans.cohorts.schedule.local_workers`.
+        workers: local processes, see :func:`medtrans.jobs.local_workers`.
         scheduler: address of a Dask scheduler.
 
     Returns:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from medtrans.bundle import check_keys
+from medtrans.engines.many_cases import Inference, InProcesses, translation_workers
 from medtrans.engines.synthesis import Method, record, sources_of
 from medtrans.errors import CasesFailedError, InputError, input_error_behind
 
@@ -21,6 +23,8 @@ def run_inference(
     overlays: Sequence[str | Path] = (),
     overrides: Mapping[str, Any] | None = None,
     stop: bool = True,
+    workers: int | None = None,
+    scheduler: str | None = None,
 ) -> list[dict[str, Any]]:
     """Translate ``source`` with a bundle's ``inference.json``.
 
@@ -32,6 +36,8 @@ def run_inference(
         overrides: config id -> value.
         stop: raise when any case failed; otherwise only the rows and the log say so, and what follows goes on, unless
             every case failed.
+        workers: cases at a time, see :func:`medtrans.engines.many_cases.translation_workers`.
+        scheduler: address of a Dask scheduler whose workers translate, and see the same files.
 
     Returns:
         The rows of ``translated.csv``.
@@ -39,18 +45,17 @@ def run_inference(
     Raises:
         InputError: the folder is not a bundle, it is not trained, a key is misspelt, or cases failed.
     """
-    from monai.bundle import ConfigWorkflow
-
-    configs = Path(bundle).expanduser() / "configs"
+    configs = Path(bundle).expanduser().resolve() / "configs"
     if not (configs / "inference.json").is_file():
         raise InputError(bundle, "is not a bundle (it has no configs/inference.json)", "Give the bundle's folder")
     files = [str(file) for file in (configs / "inference.json", *(_found(Path(o), configs) for o in overlays))]
     options = {**(overrides or {}), "input": str(source), "output_dir": str(Path(output_dir).expanduser().resolve())}
     check_keys(files, options)
-    # it would warn that the caller's logging is kept
-    logging.getLogger("monai.bundle.workflows").setLevel(logging.ERROR)
-    workflow = ConfigWorkflow(config_file=files, workflow_type="inference", logging_file=False, **options)
-    workflow.initialize()
+    workflow = Inference(tuple(files), json.dumps(options)).workflow()
+    evaluator = workflow.parser.get_parsed_content("evaluator")
+    wanted = translation_workers(len(evaluator.items), workers)
+    if scheduler or wanted > 1:
+        evaluator.elsewhere = InProcesses(Inference.of(files, options), wanted, scheduler)
     try:
         workflow.run()
         _record(Path(bundle), workflow, output_dir)

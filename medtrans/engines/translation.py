@@ -7,7 +7,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 COLUMNS = ("case", "status", "reason", "seconds", "output", "fingerprint")
 Row = dict[str, Any]
+Item = dict[str, Any]
+Elsewhere = Callable[[Sequence[Item]], Iterable[tuple[Item, Row]]]  # cases -> each with its outcome, as they finish
 
 
 class VolumeTranslator(Evaluator):
@@ -58,7 +60,7 @@ class VolumeTranslator(Evaluator):
     def __init__(
         self,
         device: torch.device | str,
-        items: Sequence[dict[str, Any]],
+        items: Sequence[Item],
         preprocessing: Callable,
         network: nn.Module,
         inferer: Callable,
@@ -78,6 +80,8 @@ class VolumeTranslator(Evaluator):
         self.settings = [precision, dict(settings or {})]
         self.rows: dict[str, Row] = {}
         self.earlier: dict[str, Row] = {}
+        self.elsewhere: Elsewhere | None = None  # what translates cases in other processes, if any
+        self.finished = 0
         # ignite tells of every start and end, in terms of epochs, and prints the first failure a second time
         self.logger.setLevel(logging.CRITICAL)
 
@@ -93,34 +97,61 @@ class VolumeTranslator(Evaluator):
         self.model_hash = file_hash(self.model)
         write_rows(self.table, list(self.rows.values()))  # a folder that cannot be written is told before the work
         remove_abandoned(self.table.parent)
-        super().run(global_epoch)
+        if self.elsewhere is None:
+            super().run(global_epoch)
+        else:
+            self._run_elsewhere(self.elsewhere)
         failed = [row for row in self.rows.values() if row["status"] == "failed"]
         if failed:
             problem = f"{len(failed)} of {len(self.rows)} cases failed, the first: {failed[0]['reason']}"
             raise CasesFailedError(self.table, problem, "Mend them and run again; finished cases are kept")
 
-    def _iteration(self, engine: Engine, batchdata: list[dict[str, Any]]) -> dict[str, Any]:  # type: ignore[override]
-        (item,) = batchdata
+    def outcome(self, item: Item) -> Row:
+        """Translate one case: the columns status, reason, seconds and output of its row."""
         start = time.monotonic()
-        fingerprint = self._fingerprint(item)
-        row = {"case": item["case"], "status": "ok", "reason": "", "output": "", "fingerprint": fingerprint}
-        known = self.rows.get(item["case"])
-        if known and known["fingerprint"] == fingerprint and _outputs_exist(self.table.parent, known["output"]):
-            row |= {"status": "kept", "output": known["output"]}
-        else:
-            row |= self._outcome(item)
-            if row["status"] == "failed" and (outdated := self.earlier.get(item["case"])):
-                _remove_outputs(self.table.parent, outdated["output"])
-        self.rows[item["case"]] = row | {"seconds": f"{time.monotonic() - start:.2f}"}
-        write_rows(self.table, list(self.rows.values()))
-        place = f"{self.state.iteration} of {self.state.epoch_length}"
-        logger.log(
-            logging.ERROR if row["status"] == "failed" else logging.INFO,
-            "%s (%s): %s", item["case"], place, row["reason"] or row["output"] + " kept" * (row["status"] == "kept"),
-        )  # fmt: skip
+        row = {"status": "ok", "reason": "", "output": ""} | self._attempt(item)
+        return row | {"seconds": f"{time.monotonic() - start:.2f}"}
+
+    def _iteration(self, engine: Engine, batchdata: list[Item]) -> Row:  # type: ignore[override]
+        (item,) = batchdata
+        self._record(item, self._kept(item) or self.outcome(item))
         return {}
 
-    def _outcome(self, item: dict[str, Any]) -> Row:
+    def _run_elsewhere(self, elsewhere: Elsewhere) -> None:
+        """The cases that are not finished, in other processes; the table is in the order of the cases in the end."""
+        kept = {item["case"]: self._kept(item) for item in self.items}
+        for item in self.items:
+            if row := kept[item["case"]]:
+                self._record(item, row)
+        for item, row in elsewhere([item for item in self.items if not kept[item["case"]]]):
+            self._record(item, row)
+        places = {item["case"]: place for place, item in enumerate(self.items)}
+        self.rows = dict(sorted(self.rows.items(), key=lambda named: places.get(named[0], -1)))
+        write_rows(self.table, list(self.rows.values()))
+
+    def _kept(self, item: Item) -> Row | None:
+        """What the row of a finished case says; None where it is to be translated."""
+        known = self.rows.get(item["case"])
+        if known is None or known["fingerprint"] != self._fingerprint(item):
+            return None
+        if not _outputs_exist(self.table.parent, known["output"]):
+            return None
+        return {"status": "kept", "reason": "", "output": known["output"], "seconds": "0.00"}
+
+    def _record(self, item: Item, outcome: Row) -> None:
+        """Note what became of a case: in the table, in the log, and an outdated output is removed."""
+        if outcome["status"] == "failed" and (outdated := self.earlier.get(item["case"])):
+            _remove_outputs(self.table.parent, outdated["output"])
+        self.rows[item["case"]] = {"case": item["case"], **outcome, "fingerprint": self._fingerprint(item)}
+        write_rows(self.table, list(self.rows.values()))
+        self.finished += 1
+        logger.log(
+            logging.ERROR if outcome["status"] == "failed" else logging.INFO,
+            "%s (%s of %s): %s", item["case"], self.finished, len(self.items),
+            outcome["reason"] or outcome["output"] + " kept" * (outcome["status"] == "kept"),
+        )  # fmt: skip
+
+    def _attempt(self, item: Item) -> Row:
         """What the row says of a case that is translated now."""
         if item.get("problem"):
             return {"status": "failed", "reason": item["problem"]}
@@ -136,7 +167,7 @@ class VolumeTranslator(Evaluator):
             }
         return {"output": ";".join(Path(path).relative_to(self.table.parent).as_posix() for path in paths)}
 
-    def _translate(self, item: dict[str, Any]) -> list[Path]:
+    def _translate(self, item: Item) -> list[Path]:
         """One case from file to file."""
         prepared = self.preprocessing(item)
         source = prepared["source"]
@@ -146,7 +177,7 @@ class VolumeTranslator(Evaluator):
         prepared["pred"].affine = source.affine
         return self.postprocess(prepared)["pred_paths"]
 
-    def _fingerprint(self, item: dict[str, Any]) -> str:
+    def _fingerprint(self, item: Item) -> str:
         """Changes with the model, the settings and any of the case's source files."""
         sources = [item["source"]] if isinstance(item["source"], str) else item["source"]
         stats = [(Path(path).stat().st_size, Path(path).stat().st_mtime_ns) for path in sources if Path(path).exists()]

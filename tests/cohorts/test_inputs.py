@@ -178,6 +178,7 @@ def test_a_data_set_gives_the_cases_of_a_split_with_their_windows(data_set):
     assert items[0]["source"] == [str(data_set / "b/PD.nii")]
     assert items[0]["windows"] == {"source": [[0.0, 100.0, ""]]}
     assert names(translation_items(str(data_set), [PD], split="all")) == ["a", "b", "c"]
+    assert translation_items(str(data_set / "cases.csv"), [PD]) == items
     with pytest.raises(InputError, match="no case in the validation split"):
         translation_items(str(data_set), [PD], split="validation")
 

@@ -18,8 +18,8 @@ from medtrans.cohorts.doctor.listing import Listed, Listing, read_listing
 from medtrans.cohorts.doctor.pictures import draw_worst
 from medtrans.cohorts.doctor.report import write_report
 from medtrans.cohorts.exclusion import FILE, write_excluded
-from medtrans.cohorts.schedule import reason, run_jobs
 from medtrans.files import check_writable, written_whole
+from medtrans.jobs import reason, run_jobs
 from medtrans.progress import progress
 
 
@@ -97,7 +97,7 @@ def examine(
         output: folder of ``check.csv``, ``measurements.csv``, ``exclude.csv``, ``report.html`` and ``pictures/``; by
             default ``check`` in the data set.
         settings: thresholds, see :func:`medtrans.cohorts.doctor.checks.create`.
-        workers: local processes, see :func:`medtrans.cohorts.schedule.local_workers`.
+        workers: local processes, see :func:`medtrans.jobs.local_workers`.
         pictures: of how many of the worst cases.
 
     Raises:

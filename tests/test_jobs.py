@@ -5,7 +5,7 @@ import time
 import pytest
 
 from medtrans import InputError
-from medtrans.cohorts.schedule import local_workers, reason, run_jobs
+from medtrans.jobs import local_workers, reason, run_jobs
 
 
 def halve(number):
@@ -81,7 +81,7 @@ def test_an_interrupted_run_says_nothing_of_the_workers_it_kills(caplog):
 
 
 def test_a_scheduler_that_does_not_answer_is_bad_input(monkeypatch):
-    monkeypatch.setattr("medtrans.cohorts.schedule.ANSWER_SECONDS", 1)
+    monkeypatch.setattr("medtrans.jobs.ANSWER_SECONDS", 1)
     with pytest.raises(InputError, match="does not answer"):
         list(run_jobs(halve, [0], scheduler="tcp://127.0.0.1:9"))
 

@@ -1,5 +1,6 @@
 """Phantoms and physical degradations that make training data."""
 
 from medtrans.simulate.phantom import LABELS, MODALITIES, TISSUES, HeadPhantom, Lesion
+from medtrans.simulate.resolution import LowResolution, LowResolutiond
 
-__all__ = ["LABELS", "MODALITIES", "TISSUES", "HeadPhantom", "Lesion"]
+__all__ = ["LABELS", "MODALITIES", "TISSUES", "HeadPhantom", "Lesion", "LowResolution", "LowResolutiond"]

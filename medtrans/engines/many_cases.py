@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -75,12 +75,8 @@ class InProcesses:
         """Each case with the outcome of :meth:`VolumeTranslator.outcome`, as they finish."""
         if not items:
             return
-        cases = {item["case"]: item for item in items}
-        jobs = [json.dumps(item) for item in items]
-        work: Callable[[str], Row] = _Work(self.inference)
-        done = run_jobs(work, jobs, self.workers, self.scheduler)
-        for job, outcome in progress(done, "translating", total=len(jobs)):
-            item = cases[json.loads(job)["case"]]
+        done = run_jobs(_Work(self.inference), items, self.workers, self.scheduler)
+        for item, outcome in progress(done, "translating", total=len(items)):
             yield item, _failure(item, outcome) if isinstance(outcome, Exception) else outcome
 
 
@@ -100,9 +96,9 @@ class _Work:
 
     inference: Inference
 
-    def __call__(self, job: str) -> Row:
+    def __call__(self, item: Item) -> Row:
         with _one_at_a_time:
-            return _translator(self.inference).outcome(json.loads(job))
+            return _translator(self.inference).outcome(item)
 
 
 @lru_cache(maxsize=1)

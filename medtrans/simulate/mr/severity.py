@@ -1,0 +1,36 @@
+"""How severe a movement is: the head's mean displacement during the scan, and a trajectory scaled to have it."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.optimize import brentq
+
+from medtrans.simulate.mr.poses import displacement, seen_from
+from medtrans.simulate.mr.trajectories import Trajectory, poses_at, scaled
+
+
+def mean_displacement(trajectory: Trajectory, seconds: np.ndarray, reference: float) -> float:
+    """Displacement of the head in mm from its pose at ``reference`` (s), mean over the moments ``seconds``."""
+    reached, places = np.unique(seconds, return_inverse=True)
+    turns, shifts = seen_from(poses_at(trajectory, reached), poses_at(trajectory, np.array(reference)))
+    return float(displacement(turns, shifts)[places.reshape(-1)].mean())
+
+
+def of_severity(trajectory: Trajectory, seconds: np.ndarray, reference: float, severity: float) -> Trajectory:
+    """The trajectory scaled so that its mean displacement is ``severity`` mm.
+
+    Raises:
+        ValueError: it does not move, or turns alone do not displace the head so far.
+    """
+    if severity == 0:
+        return scaled(trajectory, 0.0)
+
+    def excess(factor: float) -> float:
+        return mean_displacement(scaled(trajectory, factor), seconds, reference) - severity
+
+    factor = severity / max(mean_displacement(trajectory, seconds, reference), 1e-6)
+    for _ in range(6):  # turns displace less than in proportion
+        if excess(factor) >= 0:
+            return scaled(trajectory, brentq(excess, 0.0, factor, xtol=1e-12, rtol=1e-12))
+        factor *= 1.5
+    raise ValueError(f"the trajectory ({trajectory['kind']}) cannot displace the head by {severity:g} mm on average")

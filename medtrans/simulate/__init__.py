@@ -1,6 +1,17 @@
 """Phantoms and physical degradations that make training data."""
 
+from medtrans.simulate.mr import MRMotion, MRMotiond
 from medtrans.simulate.phantom import LABELS, MODALITIES, TISSUES, HeadPhantom, Lesion
 from medtrans.simulate.resolution import LowResolution, LowResolutiond
 
-__all__ = ["LABELS", "MODALITIES", "TISSUES", "HeadPhantom", "Lesion", "LowResolution", "LowResolutiond"]
+__all__ = [
+    "LABELS",
+    "MODALITIES",
+    "TISSUES",
+    "HeadPhantom",
+    "Lesion",
+    "LowResolution",
+    "LowResolutiond",
+    "MRMotion",
+    "MRMotiond",
+]

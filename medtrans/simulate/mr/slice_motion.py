@@ -2,8 +2,8 @@
 
 In the head's own coordinates v the plane of the slice is a sheet: its height is m.v + g. A place u in the plane of the
 scanner is v = A u + b in the head. So a line of k-space is the sheet's transform at A^-T k, with the phase ramp of a
-shift by -A^-1 b and the factor 1 / |A|: turns and shifts within the plane need no interpolation in the image, and tilted
-planes are foreshortened as they should be. Sheets of nearly the same height are one (:data:`SHEET_STEP`).
+shift by -A^-1 b and the factor 1 / |A|: turns and shifts within the plane need no interpolation in the image, and
+tilted planes are foreshortened as they should be. Sheets of nearly the same height are one (:data:`SHEET_STEP`).
 """
 
 from __future__ import annotations

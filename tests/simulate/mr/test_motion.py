@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from medtrans.errors import InputError
 from medtrans.simulate import HeadPhantom
-from medtrans.simulate.mr import KINDS, SEQUENCES, MRMotion, MRMotiond, Slices
+from medtrans.simulate.mr import SEQUENCES, MRMotion, MRMotiond, Slices
+from medtrans.simulate.mr.trajectories import KINDS
 
 
 @pytest.fixture(scope="module")

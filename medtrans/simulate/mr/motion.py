@@ -49,8 +49,8 @@ class MRMotion(Degradation):
         axes: readout, phase, and for volumes the axis of slices or partitions. None: for 2D (1, 0), for 3D (2, 1, 0);
             for slices their axis is the one of the longest voxels, the readout the last of the others.
         reference: in multi-slice volumes, ``slice``: each slice has the centre of its own k-space as reference, and
-            stays aligned with the input; ``volume``: all have that of the slice in the middle of the scan, and lie where
-            the head was when they were measured.
+            stays aligned with the input; ``volume``: all have that of the slice in the middle of the scan, and lie
+            where the head was when they were measured.
 
     Raises:
         ValueError: the severity is negative, or a kind, a sequence, axes or reference is unknown.

@@ -3,6 +3,7 @@
 from medtrans.simulate.mr import MRMotion, MRMotiond
 from medtrans.simulate.phantom import LABELS, MODALITIES, TISSUES, HeadPhantom, Lesion
 from medtrans.simulate.resolution import LowResolution, LowResolutiond
+from medtrans.simulate.tomography import LowCountPET, LowCountPETd
 
 __all__ = [
     "LABELS",
@@ -10,6 +11,8 @@ __all__ = [
     "TISSUES",
     "HeadPhantom",
     "Lesion",
+    "LowCountPET",
+    "LowCountPETd",
     "LowResolution",
     "LowResolutiond",
     "MRMotion",

@@ -1,6 +1,6 @@
 """Phantoms and physical degradations that make training data."""
 
-from medtrans.simulate.mr import MRMotion, MRMotiond
+from medtrans.simulate.mr import MRMotion, MRMotiond, UndersampledMR, UndersampledMRd
 from medtrans.simulate.phantom import LABELS, MODALITIES, TISSUES, HeadPhantom, Lesion
 from medtrans.simulate.resolution import LowResolution, LowResolutiond
 from medtrans.simulate.tomography import LowCountPET, LowCountPETd
@@ -17,4 +17,6 @@ __all__ = [
     "LowResolutiond",
     "MRMotion",
     "MRMotiond",
+    "UndersampledMR",
+    "UndersampledMRd",
 ]

@@ -2,5 +2,15 @@
 
 from medtrans.simulate.mr.acquisition import SEQUENCES, Partitions, Slices
 from medtrans.simulate.mr.motion import MRMotion, MRMotiond
+from medtrans.simulate.mr.undersampling import SAMPLINGS, UndersampledMR, UndersampledMRd
 
-__all__ = ["SEQUENCES", "MRMotion", "MRMotiond", "Partitions", "Slices"]
+__all__ = [
+    "SAMPLINGS",
+    "SEQUENCES",
+    "MRMotion",
+    "MRMotiond",
+    "Partitions",
+    "Slices",
+    "UndersampledMR",
+    "UndersampledMRd",
+]

@@ -59,6 +59,34 @@ def test_losses_are_the_papers_objective_with_swapped_labels(recorder):
     assert set(losses) == {"loss", "adversarial", "reconstruction", "discriminator", "discriminator_adversarial"}
 
 
+def test_the_discriminator_is_updated_with_the_images_and_codes_that_the_generator_update_made(recorder):
+    ours = method()
+    parts = {"encoder": ours.network.encoder, "generator": ours.network.generator, "discriminator": ours.discriminator}
+    counts, shown = dict.fromkeys(parts, 0), []
+    for name, network in parts.items():
+        network.register_forward_hook(lambda *_, name=name: counts.update({name: counts[name] + 1}))
+    ours.discriminator.register_forward_pre_hook(
+        lambda _, image, code: shown.append((image[0].detach(), code["code"].detach())), with_kwargs=True
+    )
+    ours.update([batch()], recorder(ours))
+    assert counts == {
+        "encoder": 1,  # the image, for both players and the reconstruction
+        "generator": 2,  # the drawn code, and the image's for the reconstruction
+        "discriminator": 4,  # both kinds of pairs for the generators, and again with gradients of its own
+    }
+    of_generators, of_discriminator = ({image.sum().item(): code for image, code in shown[i : i + 2]} for i in (0, 2))
+    assert of_generators.keys() == of_discriminator.keys()
+    assert all(torch.equal(code, of_discriminator[image]) for image, code in of_generators.items())
+
+
+def test_without_reconstruction_no_code_is_decoded_for_it(recorder):
+    ours = method({"adversarial": JointAdversarial()})
+    passes = []
+    ours.network.generator.register_forward_hook(lambda *_: passes.append(1))
+    ours.update([batch()], recorder(ours))
+    assert len(passes) == 1
+
+
 @pytest.mark.parametrize("form", ["log", "least_squares", "hinge"])
 def test_encoder_and_generator_both_learn_from_the_adversarial_term(recorder, form):
     ours = method({"adversarial": JointAdversarial(form=form)})

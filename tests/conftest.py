@@ -150,6 +150,36 @@ def write_models():
     return _write_models
 
 
+@pytest.fixture(scope="session")
+def in_two_processes():
+    """``in_two_processes(work, *arguments)``: ``work(rank, *arguments)``, of a module, in a group of two (gloo).
+
+    A process that waits for the other longer than a minute ends with an error.
+    """
+    import socket
+
+    import torch
+
+    def spawn(work, *arguments):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        torch.multiprocessing.spawn(_one_of_two, (port, work, arguments), nprocs=2)
+
+    return spawn
+
+
+def _one_of_two(rank, port, work, arguments):
+    from datetime import timedelta
+
+    import torch
+
+    minute = timedelta(minutes=1)
+    torch.distributed.init_process_group("gloo", f"tcp://127.0.0.1:{port}", minute, world_size=2, rank=rank)
+    work(rank, *arguments)
+    torch.distributed.destroy_process_group()
+
+
 @pytest.fixture
 def run_medtrans(monkeypatch, capsys):
     """``run_medtrans(*words)``: the command in this process; gives exit code and last line on stderr."""

@@ -185,17 +185,21 @@ class SideBySide(EpochDataset):
         seed: of the whole run.
 
     Raises:
-        InputError: the domains are cut across different axes.
+        InputError: the domains are cut across different axes, or one is of slices and the other of volumes, or items
+            are those of a paired data set.
     """
 
     def __init__(
         self, data: Sequence[Mapping[str, Any]], targets: Sequence[Mapping[str, Any]], transform: Any, seed: int = 0
     ) -> None:
+        if not all("paths" in item for item in (*data, *targets)):
+            remedy = "Name unpaired_validation.json after three_d.json in --config_file"
+            raise InputError("the validation without pairs", "was given pairs", remedy)
         count = min(len(data), len(targets))
         super().__init__(_evenly(data, count), transform, seed)
         self.targets = _evenly(targets, count)
         _check_axes(data, targets)
-        logger.info("unpaired validation: %d source and as many target slices", count)
+        logger.info("unpaired validation: %d source and as many target images", count)
 
     def entry(self, epoch: int, index: int) -> dict[str, Any]:
         """The same in every epoch."""

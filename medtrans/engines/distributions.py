@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
 from medtrans.engines.diversity import SYNTHETIC_AND_REAL
+from medtrans.engines.inferers import axis_number
 
 Images = Sequence[Tensor]
 
@@ -28,18 +29,30 @@ class FeatureVectors:
         extractor: image ``(B, C, *spatial)`` -> list of feature maps, as :class:`medtrans.networks.RandomFeatures`,
             :class:`medtrans.networks.BiGANFeatures` or :class:`medtrans.networks.VGG19Features`.
         dimensions: length of the vectors at most.
+        axis: for volumes, that slices across ``"axial"``, ``"coronal"``, ``"sagittal"`` or 2, 1, 0 are the images: a
+            validation has many slices of few volumes, and extractors for two dimensions are at hand.
+
+    Raises:
+        InputError: there is no such axis.
     """
 
-    def __init__(self, extractor: nn.Module, dimensions: int = 64) -> None:
+    def __init__(self, extractor: nn.Module, dimensions: int = 64, axis: str | int | None = None) -> None:
         self.extractor, self.dimensions = extractor, int(dimensions)
+        self.axis = None if axis is None else axis_number(axis)
         self._known = WeakIdKeyDictionary()
 
     def __call__(self, images: Images) -> Tensor:
-        """``(N, dimensions)`` for N images ``(C, *spatial)`` of one size."""
+        """``(N, dimensions)`` for N images ``(C, *spatial)`` of one size, or for all slices of volumes of one size."""
         new = [image for image in images if image not in self._known]
         if new:
-            self._known.update(zip(new, self._vectors(torch.stack(new).float()), strict=True))
-        return torch.stack([self._known[image] for image in images])
+            slices = [self._images(image) for image in new]
+            vectors = self._vectors(torch.cat(slices).float()).split([len(found) for found in slices])
+            self._known.update(zip(new, vectors, strict=True))
+        return torch.cat([self._known[image] for image in images])
+
+    def _images(self, image: Tensor) -> Tensor:
+        """``(1, C, *spatial)``, or ``(slices, C, X, Y)`` of a volume that is looked at slice by slice."""
+        return image[None] if self.axis is None else image.movedim(self.axis + 1, 0)
 
     def _vectors(self, images: Tensor) -> Tensor:
         with torch.no_grad(), eval_mode(self.extractor):

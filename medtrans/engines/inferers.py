@@ -17,6 +17,18 @@ AXES = {"sagittal": 0, "coronal": 1, "axial": 2}
 BACKGROUND = -1.0
 
 
+def axis_number(axis: str | int) -> int:
+    """The spatial axis that slices ``"sagittal"`` (0), ``"coronal"`` (1) or ``"axial"`` (2) are cut across.
+
+    Raises:
+        InputError: there is no such axis.
+    """
+    number = AXES.get(axis, -1) if isinstance(axis, str) else int(axis)
+    if number not in AXES.values():
+        raise InputError(f"axis {axis!r}", "does not exist", f"Choose one of {', '.join(AXES)}, or 0, 1, 2")
+    return number
+
+
 class WindowInferer(Inferer):
     """Translate images and volumes of any size with windows of the training size only.
 
@@ -50,14 +62,12 @@ class WindowInferer(Inferer):
         show_progress: bool = True,
     ) -> None:
         self.window = tuple(int(size) for size in window)
-        self.axis = AXES.get(axis, -1) if isinstance(axis, str) else int(axis)
+        self.axis = axis_number(axis)
         self.batch_size, self.overlap, self.device, self.show_progress = int(batch_size), overlap, device, show_progress
         if len(self.window) not in (2, 3) or min(self.window) < 1:
             raise InputError(
                 f"window {list(self.window)}", "has not two or three positive sizes", "Choose for example [256, 256]"
             )
-        if self.axis not in AXES.values():
-            raise InputError(f"axis {axis!r}", "does not exist", f"Choose one of {', '.join(AXES)}, or 0, 1, 2")
         if not 0 <= overlap < 1:
             raise InputError(f"overlap {overlap}", "is out of range", "Choose at least 0, and less than 1")
         if self.batch_size < 1:

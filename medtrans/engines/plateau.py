@@ -8,11 +8,15 @@ from typing import Any
 from ignite.engine import Engine, Events
 from ignite.handlers import EarlyStopping
 
+from medtrans.engines.distributed import as_the_first_process
+
 logger = logging.getLogger(__name__)
 
 
 class StopOnPlateau:
     """Ends the run, as if it had come to its last epoch, when the key metric has not risen. Attach to the trainer.
+
+    In distributed training the first process's metric counts.
 
     Args:
         evaluator: the validation engine; its key metric is better when it is larger.
@@ -30,7 +34,7 @@ class StopOnPlateau:
         self.evaluator.add_event_handler(Events.COMPLETED, self._look)
 
     def _score(self, evaluator: Engine) -> float:
-        return float(evaluator.state.metrics[evaluator.state.key_metric_name])
+        return as_the_first_process(float(evaluator.state.metrics[evaluator.state.key_metric_name]))
 
     def _look(self, evaluator: Engine) -> None:
         assert self.rule is not None

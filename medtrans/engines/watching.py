@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
-import torch.distributed
 from ignite.engine import Engine, Events
 from torch import Tensor
 
+from medtrans.engines.distributed import as_the_first_process
 from medtrans.engines.watches import Watch, available
 from medtrans.errors import InputError, NotFiniteError
 
@@ -81,7 +81,9 @@ class Watching:
                 self.said.append(name)
                 if trainer.state.rank == 0:
                     logger.warning("warning: epoch %d: %s (docs/watching-a-gan.md)", epoch, text)
-        if self.stop_after and (reason := _of_first_process(self._reason({n: text for n, (_, text) in signs.items()}))):
+        if self.stop_after and (
+            reason := as_the_first_process(self._reason({n: text for n, (_, text) in signs.items()}))
+        ):
             trainer.stop(reason)
 
     def _reason(self, signs: Mapping[str, str]) -> str:
@@ -103,12 +105,3 @@ class Watching:
         for watch in self.watches:
             if kept := state["watches"].get(watch.name):
                 watch.load_state_dict(kept)
-
-
-def _of_first_process(reason: str) -> str:
-    """What the first process says, so that all of a distributed run stop together."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return reason
-    reasons = [reason]
-    torch.distributed.broadcast_object_list(reasons, 0)
-    return reasons[0]

@@ -141,6 +141,40 @@ def _train(folder, dataset, *overlays, **options):
 
 
 @pytest.fixture(scope="session")
+def train_in_two_processes(small_settings):
+    """``train_in_two_processes(bundle, dataset, folder, **options)``: the command of two GPUs, on two CPU processes.
+
+    One epoch of the bundle made small, batches of one image in each process. Returns the completed process.
+    """
+
+    def train(bundle, dataset, folder, check=True, **options):
+        files = f"['bundles/{bundle}/train.json','bundles/{bundle}/multi_gpu_train.json']"
+        short = {"image_size": [16, 16], "batch_size": 1, "max_epochs": 1, "num_workers": 0, "dataset_dir": dataset}
+        short |= {"ckpt_dir": folder / "models", "output_dir": folder / "eval", "device": "$torch.device('cpu')"}
+        options = {**small_settings(ROOT / "bundles" / bundle), **short, **options}
+        words = [word for key, value in options.items() for word in (f"--{key}", str(value).replace(" ", ""))]
+        launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "monai.bundle")
+        return _run(sys.executable, *launcher, "run", "training", "--config_file", files, *words, check=check)
+
+    return train
+
+
+def _networks_saved(folder):
+    """Names of the networks in a run's checkpoint, after seeing that they are those of a single process."""
+    import torch
+
+    saved = torch.load(folder / "models/checkpoint.pt", weights_only=True)
+    networks = {name for name in saved if name.startswith("network_")}
+    assert not any(key.startswith("module.") for name in networks for key in saved[name])
+    return {name.removeprefix("network_") for name in networks}
+
+
+@pytest.fixture(scope="session")
+def networks_saved():
+    return _networks_saved
+
+
+@pytest.fixture(scope="session")
 def train_bundle():
     return _train
 

@@ -1,7 +1,6 @@
 """The relatives of CycleGAN: pairs where they are asked for, both directions, several processes, volumes."""
 
 import csv
-import sys
 from pathlib import Path
 
 import nibabel as nib
@@ -76,18 +75,19 @@ def test_volumes_are_cut_each_at_its_own_place(workflow, make_dataset, tmp_path)
     assert all(source != target for source, target in corners)
 
 
+CYCLE = {"generator_to_target", "generator_to_source", "discriminator_of_target", "discriminator_of_source"}
+TOGETHER = {
+    "cyclegan_s": CYCLE,
+    "generators_s": {"generator_to_target", "generator_to_source"},
+    "cycle_medgan": CYCLE,
+    "bigan": {"generator", "discriminator"},
+}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("bundle", [*PAIRED, "cycle_medgan", "bigan"])
-def test_two_processes_train_together(root, bundle, tiny_dataset, tmp_path, run_command, small_settings):
-    files = f"['bundles/{bundle}/train.json','bundles/{bundle}/multi_gpu_train.json']"
-    options = {**SHORT, **small_settings(BUNDLES / bundle), "dataset_dir": tiny_dataset}
-    options |= {"ckpt_dir": tmp_path / "models", "output_dir": tmp_path / "eval", "device": "$torch.device('cpu')"}
-    words = [word for key, value in options.items() for word in (f"--{key}", str(value).replace(" ", ""))]
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "monai.bundle")
-    run_command(sys.executable, *launcher, "run", "training", "--config_file", files, *words)
-    saved = torch.load(tmp_path / "models/checkpoint.pt", weights_only=True)
-    networks = {name for name in saved if name.startswith("network_")}
-    assert len(networks) == (4 if bundle in ("cyclegan_s", "cycle_medgan") else 2)
-    assert not any(key.startswith("module.") for name in networks for key in saved[name])
+@pytest.mark.parametrize("bundle", TOGETHER)
+def test_two_processes_train_together(bundle, tiny_dataset, tmp_path, train_in_two_processes, networks_saved):
+    train_in_two_processes(bundle, tiny_dataset, tmp_path)
+    assert networks_saved(tmp_path) == TOGETHER[bundle]
     other = "discriminator.pt" if bundle == "bigan" else "model_to_source.pt"
     assert (tmp_path / "models" / other).is_file()

@@ -1,7 +1,6 @@
 """UNIT and its self-attention variants as bundles: one network of both directions, sharing that survives training."""
 
 import json
-import sys
 
 import nibabel as nib
 import numpy as np
@@ -210,16 +209,10 @@ def test_the_bundle_is_the_papers_best_row_and_no_row_is_missing(parsed, root):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", BUNDLES)
-def test_two_processes_train_one_shared_latent_space(name, root, tiny_dataset, tmp_path, run_command, small_settings):
-    files = f"['bundles/{name}/train.json','bundles/{name}/multi_gpu_train.json']"
-    options = {**SHORT, **small_settings(root / "bundles" / name), "batch_size": 1, "dataset_dir": tiny_dataset}
-    options |= {"ckpt_dir": tmp_path / "models", "output_dir": tmp_path / "eval", "device": "$torch.device('cpu')"}
-    words = [word for key, value in options.items() for word in (f"--{key}", str(value).replace(" ", ""))]
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "monai.bundle")
-    run_command(sys.executable, *launcher, "run", "training", "--config_file", files, *words)
-    saved = torch.load(tmp_path / "models/checkpoint.pt", weights_only=True)
-    networks = {key for key in saved if key.startswith("network_")}
-    assert networks == {"network_generator", "network_discriminator_of_target", "network_discriminator_of_source"}
-    assert not any(key.startswith("module.") for name in networks for key in saved[name])
+def test_two_processes_train_one_shared_latent_space(
+    name, tiny_dataset, tmp_path, train_in_two_processes, networks_saved
+):
+    train_in_two_processes(name, tiny_dataset, tmp_path)
+    assert networks_saved(tmp_path) == {"generator", "discriminator_of_target", "discriminator_of_source"}
     recorded = json.loads((tmp_path / "models/modalities.json").read_text())["settings"]["network"]
     assert recorded["_target_"] == "medtrans.networks.UNIT"

@@ -3,7 +3,6 @@
 import csv
 import inspect
 import json
-import sys
 
 import nibabel as nib
 import numpy as np
@@ -12,8 +11,9 @@ import torch
 
 from medtrans import InputError
 from medtrans.cohorts import Cases, describe_modalities, read_modalities
-from medtrans.engines import run_inference, unpaired_score
+from medtrans.engines import FeatureVectors, run_inference, unpaired_score
 from medtrans.errors import TrainingStoppedError, input_error_behind
+from medtrans.networks import RandomFeatures
 
 SHORT = {"image_size": [16, 16], "batch_size": 2, "max_epochs": 1, "num_workers": 0}
 
@@ -138,30 +138,47 @@ def test_data_sets_of_other_voxel_sizes_are_refused(make_dataset, tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_train_both_directions(root, tiny_dataset, tmp_path, run_command, small_settings):
-    files = "['bundles/cyclegan/train.json','bundles/cyclegan/multi_gpu_train.json']"
-    options = {**SHORT, **small_settings(root / "bundles/cyclegan"), "batch_size": 1, "dataset_dir": tiny_dataset}
-    options |= {"ckpt_dir": tmp_path / "models", "output_dir": tmp_path / "eval", "device": "$torch.device('cpu')"}
-    words = [word for key, value in options.items() for word in (f"--{key}", str(value).replace(" ", ""))]
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "monai.bundle")
-    run_command(sys.executable, *launcher, "run", "training", "--config_file", files, *words)
+def test_two_processes_train_both_directions(tiny_dataset, tmp_path, train_in_two_processes, networks_saved):
+    train_in_two_processes("cyclegan", tiny_dataset, tmp_path)
     saved = torch.load(tmp_path / "models/checkpoint.pt", weights_only=True)
     assert len(saved["pool_target"]["images"]) == len(saved["pool_source"]["images"]) == 18  # of both processes
-    networks = {name for name in saved if name.startswith("network_")}
-    assert len(networks) == 4
-    assert not any(key.startswith("module.") for name in networks for key in saved[name])
+    assert len(networks_saved(tmp_path)) == 4
     assert (tmp_path / "models/model_to_source.pt").is_file()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("rule", "epochs", "code"), [({"stop_after": {"collapse": 1}}, 1, 1), ({"stop_on_plateau": 1}, 2, 0)]
+)
+def test_two_processes_stop_together(tiny_dataset, tmp_path, train_in_two_processes, rule, epochs, code):
+    """A generator that stands still: much the same image for everybody, and never a better one."""
+    options = {"max_epochs": 9, "learning_rate": 0.0, **rule}
+    done = train_in_two_processes("cyclegan", tiny_dataset, tmp_path, check=False, **options)
+    assert done.returncode == code
+    assert ("was stopped: mode collapse?" in done.stderr) == bool(code)
+    saved = torch.load(tmp_path / "models/checkpoint.pt", weights_only=True)
+    steps = len((tmp_path / "eval/losses.csv").read_text().splitlines()) - 1
+    assert saved["run"]["iteration"] == steps == 9 * epochs
+    assert (tmp_path / "models/model.pt").is_file()
+
+
 @pytest.fixture
-def cohorts(make_dataset, tmp_path):
-    """T1 of some subjects and T2 of others, each with a validation split of its own; nobody has both."""
-    splits = ("train", "train", "validation", "validation")
-    mr = make_dataset(tmp_path / "mr", splits=splits, modalities=("T1",))
-    ct = make_dataset(tmp_path / "ct", splits=(*splits, "train"), shape=(12, 10, 7), modalities=("T2",))
-    text = (ct / "cases.csv").read_text()
-    (ct / "cases.csv").write_text(text.replace("subject", "other").replace(",other,", ",subject,", 1))
-    return mr, ct
+def make_cohorts(make_dataset, tmp_path):
+    def make(shape=(14, 18, 9), other=(12, 10, 7)):
+        """T1 of some subjects and T2 of others, each with a validation split of its own; nobody has both."""
+        splits = ("train", "train", "validation", "validation")
+        mr = make_dataset(tmp_path / "mr", splits=splits, modalities=("T1",), shape=shape)
+        ct = make_dataset(tmp_path / "ct", splits=(*splits, "train"), modalities=("T2",), shape=other)
+        text = (ct / "cases.csv").read_text()
+        (ct / "cases.csv").write_text(text.replace("subject", "other").replace(",other,", ",subject,", 1))
+        return mr, ct
+
+    return make
+
+
+@pytest.fixture
+def cohorts(make_cohorts):
+    return make_cohorts()
 
 
 @pytest.mark.parametrize("bundle", ["cyclegan", "unit"])
@@ -216,6 +233,68 @@ def test_cycle_errors_and_information_are_those_of_the_trained_networks(
         row = list(csv.DictReader(file))[-1]
     assert [float(row[f"cycle_error_{name}"]) for name in ("source", "target")] == pytest.approx(errors, rel=1e-3)
     assert float(row["unrelated_error"]) == pytest.approx((source - target).abs().mean().item(), rel=1e-3)
+
+
+def middle(path, size):
+    """The middle of a volume, with background around it where it is smaller, scaled as in training."""
+    volume = nib.load(path).get_fdata() / 1000 * 2 - 1
+    window = tuple(slice(size + (n - size) // 2, 2 * size + (n - size) // 2) for n in volume.shape)
+    return np.pad(volume, size, constant_values=-1)[window]
+
+
+def frechet(one, other):
+    """NumPy's Fréchet distance of two sets of feature vectors."""
+    covariances = np.cov(one, rowvar=False), np.cov(other, rowvar=False)
+    root = np.sqrt(np.linalg.eigvals(covariances[0] @ covariances[1]).real.clip(0)).sum()
+    return ((one.mean(0) - other.mean(0)) ** 2).sum() + np.trace(covariances[0] + covariances[1]) - 2 * root
+
+
+@pytest.mark.parametrize("bundle", ["cyclegan", "attention_unit"])
+def test_volumes_are_validated_without_pairs_on_their_middles(
+    root, training_workflow, small_settings, make_cohorts, tmp_path, bundle
+):
+    """Other people, other sizes: what is written is NumPy's, of the trained networks, the middles and their slices."""
+    mr, ct = make_cohorts((14, 18, 13), (16, 10, 17))
+    configs = root / "bundles" / bundle / "configs"
+    small = small_settings(root / "bundles" / bundle) | SHORT | {"image_size": [12, 12, 12], "patches": 1}
+    files = [configs / name for name in ("train.json", "three_d.json", "unpaired_validation.json")]
+    flow = training_workflow(files, mr, tmp_path, target_dataset_dir=str(ct), **small)
+    flow.run()
+    with (tmp_path / "eval/validation.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    values = {name: float(value) for name, value in row.items()}
+    assert all(np.isfinite(value) for value in values.values())
+
+    source, target = (
+        torch.tensor(np.stack([middle(case.volumes[name], 12) for case in Cases.read(folder) if case.split != "train"]))
+        .float()
+        .unsqueeze(1)
+        for folder, name in ((mr, "T1"), (ct, "T2"))
+    )
+    target = target.roll(-1, 0)  # beside each source another one's
+    there, back = (flow.parser.get_parsed_content(name) for name in ("network", "to_source"))
+    with torch.no_grad():
+        to_target, to_source = there(source), back(target)
+        cycles = (back(to_target) - source).abs().mean().item(), (there(to_source) - target).abs().mean().item()
+    assert [values[f"cycle_error_{name}"] for name in ("source", "target")] == pytest.approx(cycles, rel=1e-3)
+    assert values["unrelated_error"] == pytest.approx((source - target).abs().mean().item(), rel=1e-3)
+    features = FeatureVectors(RandomFeatures())
+    sets = {"between": (source, target), "to_target": (to_target, target), "to_source": (to_source, source)}
+    for name, volumes in sets.items():
+        vectors = [features(list(images.movedim(-1, 1).flatten(0, 1))).numpy() for images in volumes]
+        assert values[f"frechet_{name}"] == pytest.approx(frechet(*vectors), rel=0.02), name
+    assert (tmp_path / "eval/pictures/epoch_0001.png").is_file()
+
+
+def test_the_overlays_of_volumes_and_of_no_pairs_in_the_wrong_order_are_refused_in_one_line(
+    root, training_workflow, small_settings, tiny_dataset, tmp_path
+):
+    configs = root / "bundles/cyclegan/configs"
+    files = [configs / name for name in ("train.json", "unpaired_validation.json", "three_d.json")]
+    small = small_settings(root / "bundles/cyclegan") | SHORT | {"image_size": [8, 8, 8]}
+    with pytest.raises(RuntimeError) as error:
+        training_workflow(files, tiny_dataset, tmp_path, **small).run()
+    assert "unpaired_validation.json after three_d.json" in str(input_error_behind(error.value))
 
 
 def test_a_run_is_not_gone_on_with_under_another_way_to_choose_the_model(

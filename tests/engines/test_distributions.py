@@ -8,6 +8,7 @@ import torch
 from ignite.engine import Engine
 from torch import nn
 
+from medtrans import InputError
 from medtrans.engines import FeatureVectors, FrechetDistance, MeanDiscrepancy, unpaired_score
 from medtrans.networks import RandomFeatures
 
@@ -110,6 +111,30 @@ def test_vectors_are_spatial_means_brought_to_a_length_that_keeps_distances():
     assert short.shape == (6, 100)
     assert torch.pdist(short).mean().item() == pytest.approx(torch.pdist(whole).mean().item(), rel=0.15)
     assert torch.equal(short, FeatureVectors(Values(), 100)(images))
+
+
+@pytest.mark.parametrize(("axis", "number"), [("sagittal", 0), ("coronal", 1), ("axial", 2), (2, 2)])
+def test_of_volumes_every_slice_across_an_axis_is_an_image(axis, number):
+    """Those of the slices as images of their own, volume after volume, also of volumes of different sizes in turn."""
+    volumes = [torch.rand(2, *shape) for shape in ((8, 9, 10), (8, 9, 10), (7, 12, 8))]
+    features, single = FeatureVectors(RandomFeatures(), 64, axis), FeatureVectors(RandomFeatures(), 64)
+    found = torch.cat([features(volumes[:2]), features(volumes[2:])])
+    slices = [volume.select(number + 1, k) for volume in volumes for k in range(volume.shape[number + 1])]
+    expected = torch.cat([single([image]) for image in slices])
+    torch.testing.assert_close(found, expected)
+    assert torch.equal(features([volumes[1], volumes[0]])[: len(features(volumes[:1]))], features([volumes[1]]))
+
+
+def test_slices_can_be_cut_across_three_axes_only():
+    with pytest.raises(InputError, match="axis 'oblique': does not exist"):
+        FeatureVectors(RandomFeatures(), axis="oblique")
+
+
+def test_the_distance_of_two_sets_of_volumes_is_that_of_all_their_slices():
+    volumes = [torch.rand(4, 1, 8, 8, 6), torch.rand(4, 1, 8, 8, 6) * 0.5]
+    slices = [v.movedim(4, 1).flatten(0, 1) for v in volumes]
+    found = measured({"f": FrechetDistance(FeatureVectors(RandomFeatures(), 8, "axial"))}, *volumes, batch=1)["f"]
+    assert found == pytest.approx(measured({"f": FrechetDistance(FeatureVectors(RandomFeatures(), 8))}, *slices)["f"])
 
 
 @pytest.mark.parametrize("shape", [(2, 16, 16), (1, 8, 9, 10)])

@@ -1,7 +1,5 @@
 """Unpaired methods in several processes: several passes through a wrapped network before its gradient is taken."""
 
-import socket
-
 import pytest
 import torch
 from torch import nn
@@ -60,20 +58,15 @@ def trained(name, folder, batch_size):
     return [p.detach() for p in run.method.networks.parameters()]
 
 
-def _one_of_two(rank, port, folder):
-    torch.distributed.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+def _train_all(rank, folder):
     for name in METHODS:
         torch.save(trained(name, folder / name, 1), folder / f"{name}-{rank}.pt")
-    torch.distributed.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory):
+def two(in_two_processes, tmp_path_factory):
     folder = tmp_path_factory.mktemp("two")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    torch.multiprocessing.spawn(_one_of_two, (port, folder), nprocs=2)
+    in_two_processes(_train_all, folder)
     return folder
 
 

@@ -1,6 +1,5 @@
 """The image pool: what it keeps, what it gives out, and that it survives being saved."""
 
-import socket
 from collections import Counter
 
 import pytest
@@ -74,22 +73,17 @@ def test_a_pool_that_was_saved_goes_on_as_if_it_had_not_been(tmp_path):
     assert any(value < 10 for batch in given[0] for value in batch)
 
 
-def _one_of_two(rank, port, folder):
-    torch.distributed.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+def _exchange(rank, folder):
     pool, given = ImagePool(4), []
     for step in range(10):
         torch.manual_seed(100 * rank + step)  # the engine seeds every process differently
         given.append(values(pool.exchange(images(4 * step + 2 * rank, 4 * step + 2 * rank + 1))))
     torch.save({"given": given, **pool.state_dict()}, folder / f"{rank}.pt")
-    torch.distributed.destroy_process_group()
 
 
 @pytest.mark.slow
-def test_two_processes_share_one_pool_of_all_their_images(tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    torch.multiprocessing.spawn(_one_of_two, (port, tmp_path), nprocs=2)
+def test_two_processes_share_one_pool_of_all_their_images(in_two_processes, tmp_path):
+    in_two_processes(_exchange, tmp_path)
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
     assert values(torch.stack(first["images"])) == values(torch.stack(second["images"]))
 

@@ -12,6 +12,7 @@ from monai.data import MetaTensor
 
 from medtrans.simulate.degradation import Degradation, Degradationd, Parameters, Range, limits, noise_source
 from medtrans.simulate.resolution import along, blurred
+from medtrans.simulate.tomography.count_noise import added_noise
 from medtrans.simulate.tomography.counts import (
     Coincidences,
     coincidences_per_content,
@@ -24,8 +25,10 @@ from medtrans.transforms import AttenuationMap
 
 COMPANIONS = {"ct": "ct", "attenuation": "attenuation"}
 UNITS = ("SUV", "Bq/ml", "kBq/ml")
+DOMAINS = ("sinogram", "image")
 ALGORITHMS = ("osem", "fbp")
 SMALLEST_BIN = 2.0  # mm; detectors are not finer
+VIEWS_OF_NOISE = 24  # enough for means over all directions
 SLICES_AT_ONCE = 32  # that are in memory as sinograms
 THINNING = 0x7E7  # what sets the stream that drops coincidences apart from the one that makes them
 
@@ -68,6 +71,9 @@ class LowCountPET(Degradation):
         bin_mm: width of a bin; None is the voxel size, but 2 mm at least.
         slice_mm: thickness of the slice that a 2D image is.
         kvp: tube voltage of a companion CT.
+        domain: "sinogram" for all this; "image" takes the image as the full-count reconstruction and adds the noise
+            that is between the two, of local variance and correlation (:func:`~.count_noise.added_noise`): several
+            times as fast, no bias, ``resolution_mm`` is of no matter.
 
     Every number but ``subsets``, ``views``, ``bin_mm``, ``slice_mm`` and ``kvp`` may be a (lowest, highest) range.
 
@@ -99,11 +105,15 @@ class LowCountPET(Degradation):
         bin_mm: float | None = None,
         slice_mm: float = 3.0,
         kvp: int = 120,
+        domain: str = "sinogram",
     ) -> None:
         if unit not in UNITS and prompts is None:
             raise ValueError(f"the unit is one of {', '.join(UNITS)}, got {unit!r}; any other needs prompts")
         if algorithm not in ALGORITHMS:
             raise ValueError(f"the algorithm is one of {', '.join(ALGORITHMS)}, got {algorithm!r}")
+        if domain not in DOMAINS:
+            raise ValueError(f"the domain is one of {', '.join(DOMAINS)}, got {domain!r}")
+        self.domain = domain
         self.ranges: dict[str, Range] = {
             "fraction": _within("fraction", fraction, 0, 1),
             "dose_mbq": _within("dose_mbq", dose_mbq, 0),
@@ -138,6 +148,7 @@ class LowCountPET(Degradation):
         return drawn | {
             "iterations": round(drawn["iterations"]),
             "unit": self.unit,
+            "domain": self.domain,
             "algorithm": self.algorithm,
             "subsets": self.subsets,
             "views": views,
@@ -151,9 +162,10 @@ class LowCountPET(Degradation):
         self, img: torch.Tensor, parameters: Parameters, spacing: Sequence[float], **companions: torch.Tensor
     ) -> torch.Tensor:
         """The reconstruction of the coincidences that are kept."""
-        steps = (*spacing, parameters["slice_mm"])[:3]
+        steps, attenuation = (*spacing, parameters["slice_mm"])[:3], _attenuation(parameters, companions)
+        if parameters["domain"] == "image":
+            return self._noisier(img, attenuation, parameters, steps)
         activity = gaussian(_volume(img.clamp_min(0)), parameters["resolution_mm"], steps, img.ndim - 1)
-        attenuation = _attenuation(parameters, companions)
         events, thinning = noise_source(parameters), torch.Generator().manual_seed(parameters["seed"] ^ THINNING)
         beam = _beam(parameters, img.shape, steps, img.device)
         scale = _scale(beam, activity, attenuation, parameters)
@@ -164,6 +176,21 @@ class LowCountPET(Degradation):
             slices.append(_reconstructed(beam, kept, expected, parameters))
         image = gaussian(torch.cat(slices, -1), parameters["post_filter_mm"], steps, img.ndim - 1)
         return image.reshape(img.shape)
+
+    def _noisier(
+        self, img: torch.Tensor, attenuation: torch.Tensor | None, parameters: Parameters, spacing: Sequence[float]
+    ) -> torch.Tensor:
+        """The image with the noise that fewer counts add."""
+        if parameters["fraction"] >= 1:
+            return img.clone()
+        activity = _volume(img.clamp_min(0))
+        few = {**parameters, "views": min(VIEWS_OF_NOISE, parameters["views"]), "subsets": 1}
+        beam = _beam(few, img.shape, spacing, img.device)
+        scale = _scale(beam, activity, attenuation, parameters)
+        expected = _sinograms(beam, activity, attenuation, scale, parameters)
+        noise = added_noise(beam, activity, expected, parameters, noise_source(parameters))
+        image = img + gaussian(noise, parameters["post_filter_mm"], spacing, img.ndim - 1).reshape(img.shape)
+        return image.clamp_min(0) if parameters["algorithm"] == "osem" else image
 
     def full_count(
         self, img: Any, parameters: Parameters, spacing: Sequence[float] | None = None, **companions: Any

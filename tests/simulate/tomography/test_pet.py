@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
@@ -241,3 +242,16 @@ def test_nothing_in_nothing_out() -> None:
 def test_settings_out_of_range_are_refused(wrong, says) -> None:
     with pytest.raises(ValueError, match=says):
         LowCountPET(**wrong)
+
+
+@pytest.mark.skipif(not (DATA / "nifti_dev/mni2mm/PET.nii.gz").exists(), reason="needs the public test data")
+def test_a_real_brain_keeps_its_activity_and_the_shortcut_its_noise() -> None:
+    image = nib.load(DATA / "nifti_dev/mni2mm/PET.nii.gz")
+    pet = torch.from_numpy(np.asarray(image.dataobj, np.float32))[None, ..., 40:48]
+    scan = LowCountPET(prompts=1e6).set_random_state(0)  # arbitrary units
+    low, full = scan(pet, (2, 2, 2)), scan.full_count(pet, scan.parameters, (2, 2, 2))
+    quick = LowCountPET(prompts=1e6, domain="image").set_random_state(1)(pet, (2, 2, 2))
+    brain = pet[..., 2:-2] > 0.4
+    assert float(low[..., 2:-2][brain].mean()) == pytest.approx(float(pet[..., 2:-2][brain].mean()), rel=0.03)
+    noise, predicted = (low - full)[..., 2:-2][brain].std(), (quick - pet)[..., 2:-2][brain].std()
+    assert float(predicted / noise) == pytest.approx(1, abs=0.12)

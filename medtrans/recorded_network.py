@@ -50,7 +50,10 @@ def _plain(parser: ConfigParser, id_: str) -> Any:
 
 
 def recorded_network(recorded: Mapping[str, Any] | None, network: str, **settings: Any) -> nn.Module:
-    """The network that training recorded, or before any training the bundle's own.
+    """The network that training recorded, or before any training the bundle's own, for use without training.
+
+    Once weights are read into it, spectral normalisation is folded into them: the same outputs, a network that
+    TorchScript and ONNX can express.
 
     Args:
         recorded: what :func:`describe_network` returned; None before training.
@@ -63,12 +66,25 @@ def recorded_network(recorded: Mapping[str, Any] | None, network: str, **setting
     from monai.bundle import ConfigParser
 
     if not recorded:
-        return ConfigParser({"network_def": {"_target_": network, **settings}}).get_parsed_content("network_def")
+        return _folding(ConfigParser({"network_def": {"_target_": network, **settings}}))
     try:
-        return ConfigParser({"network_def": dict(recorded)}).get_parsed_content("network_def")
+        return _folding(ConfigParser({"network_def": dict(recorded)}))
     except Exception as error:
         reason = " ".join(str(error.__cause__ or error).split())[:200]
         remedy = "Install what it was trained with, or train again"
         raise InputError(
             f"the trained network {recorded.get('_target_')}", f"cannot be built ({reason})", remedy
         ) from error
+
+
+def _folding(parser: ConfigParser) -> nn.Module:
+    """The parser's network; spectral normalisation is folded as soon as weights are read."""
+    network = parser.get_parsed_content("network_def")
+    network.register_load_state_dict_post_hook(_fold)
+    return network
+
+
+def _fold(network: nn.Module, _keys: Any) -> None:
+    from medtrans.networks import folded
+
+    folded(network)

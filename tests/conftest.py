@@ -1,6 +1,7 @@
 """What tests of several rooms need: a small DICOM series, and a bundle's models folder without training."""
 
 import importlib.util
+import shutil
 import warnings
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+ROOT = Path(__file__).parents[1]
 settings.register_profile("shared machine", deadline=None)  # how long an example takes is not what tests are about
 settings.load_profile("shared machine")
 
@@ -133,6 +135,49 @@ def _small_settings(*files):
     if (len(files) == 1 or "scales" in judge) and judge.get("layers", 1) > 1:
         small["discriminator_def::layers"] = 1  # a 70×70 patch has a single position in the smallest images
     return small
+
+
+def _write_trained_bundle(folder, name, dataset, spatial_dims=2, image_size=16, **settings):
+    """A copy of a bundle in ``folder/name`` as a training leaves it, but untrained: random weights, made in a moment.
+
+    The files, and what is recorded of the network and the modalities, are those that its train.json writes.
+    """
+    import torch
+    from monai.bundle import ConfigParser
+
+    copy = folder / name
+    shutil.copytree(ROOT / "bundles" / name, copy, ignore=shutil.ignore_patterns("models", "eval"))
+    files = [copy / "configs/train.json", *([copy / "configs/three_d.json"] if spatial_dims == 3 else [])]
+    parser = ConfigParser()
+    parser.read_config([str(file) for file in files])
+    small = {key: value for key, value in _small_settings(*files).items() if "_def::" in key}
+    paths = {"bundle_root": str(copy), "dataset_dir": str(dataset)}
+    parser.update({"image_size": [image_size] * spatial_dims, **paths, **small, **settings})
+    torch.manual_seed(0)
+    (copy / "models").mkdir()
+    for place, handler in enumerate(parser["validate::handlers"]):
+        if isinstance(handler, dict) and handler["_target_"].endswith(".BestModel"):
+            of = f"validate::handlers::{place}"
+            network = parser.get_parsed_content(parser[f"{of}::network"][1:])
+            _unlike_new(network)
+            torch.save(network.state_dict(), parser.get_parsed_content(f"{of}::path"))
+    parser.get_parsed_content("run::1")  # writes modalities.json
+    return copy
+
+
+def _unlike_new(network):
+    """Make biases, gains and running statistics matter: new ones are 0 or 1."""
+    import torch
+
+    with torch.no_grad():
+        for values in (*network.parameters(), *network.buffers()):
+            if values.ndim == 1 and values.is_floating_point() and len(values) > 0:
+                values.copy_(values + 0.2 * torch.rand_like(values))
+
+
+@pytest.fixture(scope="session")
+def write_trained_bundle():
+    return _write_trained_bundle
 
 
 @pytest.fixture(scope="session")

@@ -39,4 +39,5 @@ class SelfAttention(nn.Module):
         missing = value.size(3) - query.size(3)
         query, key = F.pad(query, [0, missing]), F.pad(key, [0, missing])
         attended = F.scaled_dot_product_attention(query, key, value.contiguous(), scale=1.0)
-        return self.gamma * attended.squeeze(1).transpose(1, 2).reshape(x.shape) + x
+        # select, not squeeze: ONNX cannot tell the rank of what squeeze leaves, nor channels behind it
+        return self.gamma * attended.select(1, 0).transpose(1, 2).reshape_as(x) + x

@@ -13,6 +13,7 @@ from monai.config import KeysCollection
 from medtrans.simulate.degradation import Degradation, Degradationd, Parameters, Range, limits
 from medtrans.simulate.mr.acquisition import SEQUENCES, Partitions, Slices, sequence_from, sequence_record
 from medtrans.simulate.mr.poses import seen_from
+from medtrans.simulate.mr.reference import centre_weights, reference_pose
 from medtrans.simulate.mr.regridding import moving_kspace
 from medtrans.simulate.mr.severity import mean_displacement, of_severity
 from medtrans.simulate.mr.slice_motion import moving_slices_kspace
@@ -30,8 +31,8 @@ class MRMotion(Degradation):
     """Ghosts and blur of a head that moves during the scan.
 
     Every line of k-space is that of the head in the pose it has when the line is measured; the magnitude of what comes
-    out is returned, on the scale of the input. The pose at the centre of k-space is the reference: there the head lies
-    as in the input, so that both are aligned.
+    out is returned, on the scale of the input. The pose in which the centre of k-space is measured is the reference
+    (:mod:`~medtrans.simulate.mr.reference`): there the head lies as in the input, so that both are aligned.
 
     A 2D image is one slice that the head does not leave (rz, tx, ty). A volume is measured in 3D, or, if its voxels are
     long along one axis, in slices along it, which the head moves through.
@@ -49,8 +50,8 @@ class MRMotion(Degradation):
         axes: readout, phase, and for volumes the axis of slices or partitions. None: for 2D (1, 0), for 3D (2, 1, 0);
             for slices their axis is the one of the longest voxels, the readout the last of the others.
         reference: in multi-slice volumes, ``slice``: each slice has the centre of its own k-space as reference, and
-            stays aligned with the input; ``volume``: all have that of the slice in the middle of the scan, and lie
-            where the head was when they were measured.
+            stays aligned with the input; ``volume``: all have the mean of these, and lie where the head was when they
+            were measured.
 
     Raises:
         ValueError: the severity is negative, or a kind, a sequence, axes or reference is unknown.
@@ -89,12 +90,12 @@ class MRMotion(Degradation):
         axes = self._axes(sequence, spacing)
         seconds = measured_at(sequence, axes, shape[1:])
         severity = None if self.severity is None else self.between(self.severity)
-        middle = float(reference_time(seconds, isinstance(sequence, Slices)))
-        trajectory = self._draw_trajectory(seconds, middle, len(shape) == 3)
+        weights = centre_weights(axes, shape[1:], spacing, isinstance(sequence, Slices))
+        trajectory = self._draw_trajectory(seconds, weights, len(shape) == 3)
         if severity is not None:
-            trajectory = of_severity(trajectory, seconds, middle, severity)
+            trajectory = of_severity(trajectory, seconds, weights, severity)
         return {
-            "severity_mm": mean_displacement(trajectory, seconds, middle),
+            "severity_mm": mean_displacement(trajectory, seconds, weights),
             "trajectory": trajectory,
             "sequence": sequence_record(sequence),
             "axes": list(axes),
@@ -110,8 +111,8 @@ class MRMotion(Degradation):
         seconds = measured_at(sequence, axes, img.shape[1:])
         poses = poses_at(parameters["trajectory"], seconds)
         slices = isinstance(sequence, Slices)
-        own = slices and parameters["reference"] == "slice"
-        turns, shifts = seen_from(poses, poses_at(parameters["trajectory"], reference_time(seconds, slices, own)))
+        weights = centre_weights(axes, img.shape[1:], spacing, slices)
+        turns, shifts = seen_from(poses, reference_pose(poses, weights, slices and parameters["reference"] == "slice"))
         padded, margin = _beyond_readout(img.cpu(), axes[0], spacing[axes[0]])
         unshifted = 1 if slices else (0, 1)
         turns, shifts = np.fft.ifftshift(turns, unshifted), np.fft.ifftshift(shifts, unshifted)
@@ -148,7 +149,7 @@ class MRMotion(Degradation):
         phase, readout = (axis for axis in range(3) if axis != across)
         return (readout, phase, across)
 
-    def _draw_trajectory(self, seconds: np.ndarray, middle: float, planar: bool) -> Trajectory:
+    def _draw_trajectory(self, seconds: np.ndarray, weights: np.ndarray, planar: bool) -> Trajectory:
         """One that moves during the scan, of any size."""
         duration = float(seconds.max())
         if self.table is not None:
@@ -157,7 +158,7 @@ class MRMotion(Degradation):
         kind = self.kinds[self.R.randint(len(self.kinds))]
         for _ in range(50):
             trajectory = draw_trajectory(kind, self.R, duration, planar)
-            if mean_displacement(trajectory, seconds, middle) > LEAST_MOTION:
+            if mean_displacement(trajectory, seconds, weights) > LEAST_MOTION:
                 break
         return trajectory
 
@@ -178,20 +179,6 @@ def measured_at(sequence: Slices | Partitions, axes: Sequence[int], shape: Seque
     if isinstance(sequence, Slices):
         return sequence.seconds(shape[axes[1]], shape[axes[2]])
     return sequence.seconds(shape[axes[1]], shape[axes[2]])
-
-
-def reference_time(seconds: np.ndarray, slices: bool, own: bool = False) -> np.ndarray:
-    """When the centre of k-space is measured, in s.
-
-    Args:
-        seconds: from :func:`measured_at`.
-        slices: whether they are ``(slices, lines)``.
-        own: of every slice, ``(slices, 1)``, rather than of the slice in the middle of the scan.
-    """
-    centres = seconds[:, seconds.shape[1] // 2]
-    if not slices:
-        return centres[seconds.shape[0] // 2]
-    return centres[:, None] if own else np.sort(centres)[len(centres) // 2]
 
 
 def _on_grid(turns: np.ndarray, shifts: np.ndarray, axes: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:

@@ -6,17 +6,23 @@ import numpy as np
 from scipy.optimize import brentq
 
 from medtrans.simulate.mr.poses import displacement, seen_from
+from medtrans.simulate.mr.reference import reference_pose
 from medtrans.simulate.mr.trajectories import Trajectory, poses_at, scaled
 
 
-def mean_displacement(trajectory: Trajectory, seconds: np.ndarray, reference: float) -> float:
-    """Displacement of the head in mm from its pose at ``reference`` (s), mean over the moments ``seconds``."""
-    reached, places = np.unique(seconds, return_inverse=True)
-    turns, shifts = seen_from(poses_at(trajectory, reached), poses_at(trajectory, np.array(reference)))
-    return float(displacement(turns, shifts)[places.reshape(-1)].mean())
+def mean_displacement(trajectory: Trajectory, seconds: np.ndarray, weights: np.ndarray) -> float:
+    """Displacement of the head in mm from its reference pose, mean over all that is measured.
+
+    Args:
+        trajectory: of the head.
+        seconds: when everything is measured, ``(slices, lines)`` or ``(lines, partitions)``.
+        weights: what makes the reference (:func:`~medtrans.simulate.mr.reference.centre_weights`).
+    """
+    poses = poses_at(trajectory, seconds)
+    return float(displacement(*seen_from(poses, reference_pose(poses, weights))).mean())
 
 
-def of_severity(trajectory: Trajectory, seconds: np.ndarray, reference: float, severity: float) -> Trajectory:
+def of_severity(trajectory: Trajectory, seconds: np.ndarray, weights: np.ndarray, severity: float) -> Trajectory:
     """The trajectory scaled so that its mean displacement is ``severity`` mm.
 
     Raises:
@@ -26,9 +32,9 @@ def of_severity(trajectory: Trajectory, seconds: np.ndarray, reference: float, s
         return scaled(trajectory, 0.0)
 
     def excess(factor: float) -> float:
-        return mean_displacement(scaled(trajectory, factor), seconds, reference) - severity
+        return mean_displacement(scaled(trajectory, factor), seconds, weights) - severity
 
-    factor = severity / max(mean_displacement(trajectory, seconds, reference), 1e-6)
+    factor = severity / max(mean_displacement(trajectory, seconds, weights), 1e-6)
     for _ in range(6):  # turns displace less than in proportion
         if excess(factor) >= 0:
             return scaled(trajectory, brentq(excess, 0.0, factor, xtol=1e-12, rtol=1e-12))

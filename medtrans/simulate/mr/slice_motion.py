@@ -45,7 +45,7 @@ def moving_slices_kspace(
     for number in range(stack.shape[1]):
         height = (number - (stack.shape[1] - 1) / 2) * spacing[across]
         maps, offsets, tilts, gains = _seen_in_plane(turns[number], shifts[number], plane, across, height)
-        sheets, sheet_of = np.unique(_rounded(tilts, height, spacing[across]), axis=0, return_inverse=True)
+        sheets, sheet_of = np.unique(_rounded(tilts, spacing[across]), axis=0, return_inverse=True)
         for which, sheet in enumerate(sheets):
             lines = np.nonzero(sheet_of.reshape(-1) == which)[0]
             image = _sheet(stack, sheet, height, in_plane, spacing[across])
@@ -74,7 +74,7 @@ def _seen_in_plane(
     return inverse, offsets, np.concatenate([slopes, (rise - height)[..., None]], -1), gains
 
 
-def _rounded(tilts: np.ndarray, height: float, distance: float) -> np.ndarray:
+def _rounded(tilts: np.ndarray, distance: float) -> np.ndarray:
     """Tilts and heights in steps that are a small part of the slice ``distance``."""
     step = SHEET_STEP * distance * np.array([1 / HEAD_RADIUS, 1 / HEAD_RADIUS, 1.0])
     return np.round(tilts / step) * step

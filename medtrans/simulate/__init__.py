@@ -16,7 +16,18 @@ from medtrans.simulate.mr import (
 )
 from medtrans.simulate.phantom import LABELS, MODALITIES, TISSUES, HeadPhantom, Lesion
 from medtrans.simulate.resolution import LowResolution, LowResolutiond
-from medtrans.simulate.tomography import LowCountPET, LowCountPETd
+from medtrans.simulate.tomography import (
+    LowCountPET,
+    LowCountPETd,
+    LowDoseCT,
+    LowDoseCTd,
+    MetalArtefactCT,
+    MetalArtefactCTd,
+    RingArtefactCT,
+    RingArtefactCTd,
+    SparseViewCT,
+    SparseViewCTd,
+)
 
 __all__ = [
     "LABELS",
@@ -32,12 +43,20 @@ __all__ = [
     "Lesion",
     "LowCountPET",
     "LowCountPETd",
+    "LowDoseCT",
+    "LowDoseCTd",
     "LowResolution",
     "LowResolutiond",
     "MRMotion",
     "MRMotiond",
+    "MetalArtefactCT",
+    "MetalArtefactCTd",
     "RicianNoise",
     "RicianNoised",
+    "RingArtefactCT",
+    "RingArtefactCTd",
+    "SparseViewCT",
+    "SparseViewCTd",
     "UndersampledMR",
     "UndersampledMRd",
 ]

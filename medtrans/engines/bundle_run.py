@@ -49,7 +49,8 @@ def run_inference(
     if not (configs / "inference.json").is_file():
         raise InputError(bundle, "is not a bundle (it has no configs/inference.json)", "Give the bundle's folder")
     files = [str(file) for file in (configs / "inference.json", *(_found(Path(o), configs) for o in overlays))]
-    options = {**(overrides or {}), "input": str(source), "output_dir": str(Path(output_dir).expanduser().resolve())}
+    options: dict[str, Any] = {"bundle_root": str(configs.parent), **(overrides or {})}
+    options |= {"input": str(source), "output_dir": str(Path(output_dir).expanduser().resolve())}
     check_keys(files, options)
     workflow = Inference(tuple(files), json.dumps(options)).workflow()
     evaluator = workflow.parser.get_parsed_content("evaluator")

@@ -15,6 +15,7 @@ from torch import nn
 
 from medtrans.errors import InputError
 from medtrans.files import written_whole
+from medtrans.weights import read_weights
 
 if TYPE_CHECKING:
     from medtrans.engines.trainer import TranslationTrainer
@@ -35,29 +36,14 @@ def plain(network: nn.Module) -> nn.Module:
     return network.module if isinstance(network, nn.parallel.DistributedDataParallel) else network
 
 
-def load_state(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read a file of tensors and plain values (``weights_only``: it cannot run code).
-
-    Raises:
-        InputError: there is no such file, or it cannot be read.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(path, "does not exist", "Train the bundle first, or give the right path")
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(path, f"is damaged or not a checkpoint ({first})", "Restore a copy, or delete it") from error
-
-
 def load_network(network: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
     """Read ``model.pt`` into ``network``.
 
     Raises:
-        InputError: the file is absent, damaged, or of another architecture.
+        InputError: the file is absent, damaged, holds code, was changed since it was packed, or is of another
+            architecture.
     """
-    state = load_state(path)
+    state = read_weights(path)
     try:
         plain(network).load_state_dict(state)
     except (RuntimeError, AttributeError, TypeError) as error:
@@ -133,7 +119,7 @@ class Checkpoints:
                 abandoned.unlink(missing_ok=True)
         if not (self.resume and self.path.is_file()):
             return
-        saved = load_state(self.path)
+        saved = read_weights(self.path)
         run = self._checked(saved, trainer)
         for name, part in _unwrapped(trainer.stateful()).items():
             try:

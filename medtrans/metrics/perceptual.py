@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from medtrans.errors import InputError
 from medtrans.metrics.base import ImageMetric, Masks
 from medtrans.metrics.ssim import too_small
+from medtrans.weights import read_weights
 
 logger = logging.getLogger(__name__)
 
@@ -131,8 +132,8 @@ class LPIPS(ImageMetric):
 
 def _fill_trunk(model: Any, path: Path) -> None:
     """Put torchvision's weights into the trunk, whose slices keep the numbers of the layers."""
+    published = read_weights(path)
     try:
-        published = torch.load(path, map_location="cpu", weights_only=True)
         state = {name: published["features." + name.split(".", 1)[1]] for name in model.net.state_dict()}
         model.net.load_state_dict(state)
     except Exception as error:  # a truncated or foreign file fails in many ways

@@ -17,6 +17,7 @@ from medtrans.networks.instrument import Instrument
 from medtrans.networks.norms import Norm
 from medtrans.networks.padding import pad_to_multiple
 from medtrans.networks.spectral import spectrally_normalised
+from medtrans.weights import read_weights
 
 logger = logging.getLogger(__name__)
 
@@ -86,8 +87,8 @@ class BiGANFeatures(Instrument):
             remedy = "Pre-train the bigan bundle, or give the path of its file; `random` runs without, for trials only"
             raise InputError(path, "BiGAN weights are not there", remedy)
         remedy = "Give the discriminator's file of the bigan bundle, and the norm it was trained with"
+        state = read_weights(path)
         try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
             branch = {key.removeprefix(PREFIX): value for key, value in state.items() if key.startswith(PREFIX)}
             stages = _like(branch, self.norm)
             stages.load_state_dict(branch)

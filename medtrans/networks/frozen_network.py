@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from medtrans.errors import InputError
 from medtrans.networks.instrument import Instrument
+from medtrans.weights import read_weights
 
 CONFIGS = ("inference.json", "inference.yaml", "inference.yml", "train.json", "train.yaml", "train.yml")
 
@@ -77,12 +78,12 @@ def _from_bundle(folder: Path) -> nn.Module:
             return _from_script(script)
         missing = "configs/inference.json" if config is None else "models/model.pt"
         raise InputError(folder, f"has no {missing}", "Give a complete, trained MONAI bundle, or a TorchScript file")
+    state = read_weights(weights)
     try:
         parser = ConfigParser()
         parser.read_config(config)
         parser["bundle_root"] = str(folder)
         network = parser.get_parsed_content("network_def")
-        state = torch.load(weights, map_location="cpu", weights_only=True)
         network.load_state_dict(state.get("model", state))
     except Exception as error:
         raise _unreadable(folder, error, "Check its network_def and models/model.pt") from error

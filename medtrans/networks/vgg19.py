@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from medtrans.errors import InputError
 from medtrans.files import file_hash
 from medtrans.networks.instrument import Instrument
+from medtrans.weights import read_weights
 
 logger = logging.getLogger(__name__)
 
@@ -106,8 +107,8 @@ class VGG19Features(Instrument):
         found = file_hash(path)
         if not found.startswith(wanted):
             raise InputError(path, f"has SHA-256 {found[:12]}…, not {wanted}…", f"Fetch {URL} again")
+        state = read_weights(path)
         try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
             network.load_state_dict({k: v for k, v in state.items() if k.startswith("features.")}, strict=False)
             missing = [k for k in network.state_dict() if k.startswith("features.") and k not in state]
         except Exception as error:

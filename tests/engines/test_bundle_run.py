@@ -3,6 +3,7 @@ import json
 import pytest
 
 from medtrans import engines
+from medtrans.cohorts import write_phantom_cohort
 from medtrans.errors import CasesFailedError, input_error_behind
 
 
@@ -55,3 +56,11 @@ def test_what_follows_goes_on_with_the_cases_that_are_there(good, bundle, caplog
 def test_the_cause_is_told_when_no_case_is_there_for_what_follows(bundle):
     with pytest.raises(CasesFailedError, match="is in Bq/ml"):
         run(bundle, ["failed", "failed"], stop=False)
+
+
+def test_without_settings_the_models_are_those_in_the_bundles_folder(tmp_path, write_trained_bundle, monkeypatch):
+    write_phantom_cohort(tmp_path / "set", 3, ["T1", "T2"], 12.0)
+    write_trained_bundle(tmp_path, "simple", tmp_path / "set")
+    monkeypatch.chdir(tmp_path)
+    (row,) = engines.run_inference("simple", "set", "out")
+    assert (row["status"], (tmp_path / "out" / row["output"]).is_file()) == ("ok", True)

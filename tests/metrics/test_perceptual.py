@@ -99,7 +99,7 @@ def test_without_weights_it_says_what_to_fetch_and_where_to_put_it(tmp_path, mon
 def test_a_file_that_is_no_trunk_is_refused(tmp_path, images):
     path = tmp_path / "weights.pth"
     path.write_bytes(b"not a checkpoint")
-    with pytest.raises(InputError, match="not the trunk"):
+    with pytest.raises(InputError, match="damaged or not a checkpoint"):
         metrics.LPIPS(weights=path)(*images, data_range=(0, 1))
 
 

@@ -2,7 +2,14 @@
 
 from medtrans.bundle import bundle_root, check_configuration
 from medtrans.errors import InputError
-from medtrans.recorded_network import describe_network, recorded_network
+from medtrans.recorded_network import describe_network, describe_setting, recorded_network
 
 __version__ = "0.1.0"
-__all__ = ["InputError", "bundle_root", "check_configuration", "describe_network", "recorded_network"]
+__all__ = [
+    "InputError",
+    "bundle_root",
+    "check_configuration",
+    "describe_network",
+    "describe_setting",
+    "recorded_network",
+]

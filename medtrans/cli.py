@@ -118,6 +118,37 @@ def prepare(
 
 
 @app.command()
+def simulate(
+    task: Annotated[Path, typer.Argument(help="A task, such as tasks/mr_motion.json.")],
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="Data set of clean scans, or one NIfTI volume.")],
+    output: Annotated[Path, typer.Argument(help="Folder of the new data set, or NIfTI file.")],
+    seed: Annotated[int, typer.Option(min=0, help="Another one, other draws.")] = 0,
+    draws: Annotated[int, typer.Option(min=1, help="Degraded volumes a case.")] = 1,
+    companions: Annotated[
+        list[str] | None, typer.Option("--with", help="One volume: modality=file beside it, such as CT=ct.nii.gz.")
+    ] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="key=value of the task; repeatable.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Local processes [default: by cores and memory].")] = None,
+    device: Annotated[str, typer.Option(help="Where to compute, such as cuda.")] = "cpu",
+) -> None:
+    """Degrade clean scans by a task, with the parameters beside; run again to finish an interrupted run."""
+    from medtrans.cohorts.recipe_file import override
+    from medtrans.cohorts.simulated import simulate_dataset, simulation_summary
+    from medtrans.cohorts.simulated_volume import named_volumes, simulate_volume
+    from medtrans.cohorts.tasks import Task
+
+    plan = Task.read(task, dict(override(text) for text in settings or []))
+    if source.is_file():
+        simulate_volume(plan, source, output, seed, named_volumes(companions or []), device)
+        typer.echo(f"{plan.degraded} in {output}")
+        return
+    table = simulate_dataset(plan, source, output, seed, draws, workers, device)
+    typer.echo(simulation_summary(table, output))
+    if (table["status"] == "failed").any():
+        raise typer.Exit(1)
+
+
+@app.command()
 def check(
     dataset: Annotated[Path, typer.Argument(help="Data set, as `medtrans prepare` wrote it.")],
     output: Annotated[

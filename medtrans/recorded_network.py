@@ -1,4 +1,4 @@
-"""The network of a training: written down by a training config, built again by an inference config."""
+"""The network of a training, and other settings: written down by its config; the network built again by inference."""
 
 from __future__ import annotations
 
@@ -35,6 +35,19 @@ def describe_network(component: str = "network_def") -> dict[str, Any] | None:
     except TypeError as error:
         problem = f"has an argument that cannot be written down ({error}): inference could not build the network again"
         raise InputError(component, problem, "Write it as a value, or as a component with `_target_`") from error
+
+
+def describe_setting(setting: str) -> Any:
+    """What a config says under ``setting`` as it is being evaluated, overlays and overrides included.
+
+    Args:
+        setting: id in the config, such as ``"train::degradation"``.
+
+    Returns:
+        JSON-ready; components as they are written, without references. What is no plain value is named as Python does.
+    """
+    parser = calling_parser()
+    return None if parser is None else json.loads(json.dumps(_plain(parser, setting), default=str))
 
 
 def _plain(parser: ConfigParser, id_: str) -> Any:

@@ -253,3 +253,28 @@ def layouts():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def louder_task(tmp_path_factory):
+    """A task's file whose degradation has closed forms: ``T1-loud`` is the T1 times a gain, plus the CT if there is one.
+
+    Its class is in ``tests/tiny_degradation.py``.
+    """
+    import json
+
+    path = tmp_path_factory.mktemp("tasks") / "louder.json"
+    louder = {"_target_": "tiny_degradation.Louderd", "keys": "source", "companions": {"ct": "CT"}, "gain": "@gain"}
+    content = {
+        "target": "T1",
+        "source": "@target",
+        "source_name": "$@target + '-loud'",
+        "companions": ["CT"],
+        "phantom::modalities": ["@target", "CT"],
+        "gain": [1.5, 3.0],
+        "train::degradation": [louder, {"_target_": "DeleteItemsd", "keys": "CT"}],
+    }
+    path.write_text(json.dumps(content))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(Path(__file__).parent))
+        yield path

@@ -20,7 +20,7 @@ def seed_of(*parts: int) -> int:
 
 
 @contextmanager
-def _seeded(seed: int) -> Iterator[None]:
+def seeded(seed: int) -> Iterator[None]:
     """Python's, NumPy's and torch's global random numbers start from ``seed`` inside, and go on as before outside."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     random.seed(seed)
@@ -69,7 +69,7 @@ class EpochDataset(Dataset):
         index = range(len(self))[index]  # negative numbers count from the end, others must exist
         seed = seed_of(self.seed, epoch, index)
         self.transform.set_random_state(seed=seed)
-        with _seeded(seed):
+        with seeded(seed):
             item = self.transform(self.entry(epoch, index))
         if self.track_meta or not isinstance(item, dict):
             return item

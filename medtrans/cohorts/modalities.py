@@ -24,6 +24,7 @@ def describe_modalities(
     source: Modalities,
     target: Modalities,
     target_dataset_dir: str | os.PathLike[str] | None = None,
+    source_name: Modalities | None = None,
 ) -> dict[str, Any]:
     """The contract between training and inference, saved as ``models/modalities.json`` beside ``model.pt``.
 
@@ -33,6 +34,8 @@ def describe_modalities(
         dataset_dir: the data set's folder.
         source, target: modality names.
         target_dataset_dir: the data set that the targets come from; None is the same one.
+        source_name: under which name, or names, the sources are recorded; None is their own. Where training degrades a
+            clean modality on the fly, what the model translates has another name and the same intensity rule.
 
     Returns:
         JSON-ready ``{"format": 1, "spacing": [mm, mm, mm], "size": [voxels or null, …] or null, "outside": "keep" or
@@ -43,7 +46,7 @@ def describe_modalities(
 
     Raises:
         InputError: a data set has no usable recipe.json, lacks a modality, or has no training case with it, or two
-            data sets have other voxel sizes.
+            data sets have other voxel sizes, or there are more or fewer names than sources.
     """
     cases = Cases.read(dataset_dir)
     recipe = _recipe(cases.root / "recipe.json")
@@ -52,12 +55,17 @@ def describe_modalities(
     if not np.allclose(recipe["spacing"], other_recipe["spacing"], rtol=1e-3):
         problem = f"has voxels of {other_recipe['spacing']} mm, the sources' data set {recipe['spacing']} mm"
         raise InputError(others.root, problem, "Prepare both with the same `spacing`")
+    sources = [_entry(cases, recipe, modality) for modality in _listed(source)]
+    names = [entry["modality"] for entry in sources] if source_name is None else _listed(source_name)
+    if len(names) != len(sources):
+        remedy = "Give one name a modality"
+        raise InputError(f"source_name {source_name}", f"names not {len(sources)} source(s)", remedy)
     return {
         "format": FORMAT,
         "spacing": [float(step) for step in recipe["spacing"]],
         "size": recipe.get("size"),
         "outside": (recipe.get("mask") or {}).get("outside", "keep"),
-        "source": [_entry(cases, recipe, modality) for modality in _listed(source)],
+        "source": [entry | {"modality": name} for entry, name in zip(sources, names, strict=True)],
         "target": [_entry(others, other_recipe, modality) for modality in _listed(target)],
     }
 

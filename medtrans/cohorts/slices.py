@@ -29,6 +29,7 @@ def slice_items(
     every: int = 1,
     missing: str = "error",
     label: bool = False,
+    companions: Modalities = (),
 ) -> list[dict[str, Any]]:
     """One item for each slice with enough body in it, for :class:`medtrans.transforms.ReadSlicesd`.
 
@@ -43,10 +44,13 @@ def slice_items(
         every: keep each ``every``-th slice of a volume, by slice number.
         missing: ``"error"`` refuses cases that lack a modality, ``"skip"`` leaves them out.
         label: items say where the case's label map is, too (``"label"``: path).
+        companions: further modalities that something looks at, such as the CT of a PET scan; items say where they are,
+            under their names, where the case has them.
 
     Returns:
         Items ``{"case", "source": [paths], "target": [paths], "mask": path (absent without a mask), "axis": 0|1|2,
-        "index", "windows": {"source": [[lower, upper, unit], …], "target": …}}``, ordered by case and slice.
+        "index", "windows": {"source": [[lower, upper, unit], …], "target": …}, "spacing": [mm, mm, mm]}``, ordered by
+        case and slice.
 
     Raises:
         InputError: the data set lacks a modality, or a label that is asked for, the split is empty, volumes of a case
@@ -62,8 +66,8 @@ def slice_items(
     profiles = foreground_profiles(root, cases, sources[0]) if minimum_foreground > 0 else {}
     items: list[dict[str, Any]] = []
     for case in cases:
-        item = _item(case, sources, targets, label)
-        depth = _checked_grid(case, (*sources, *targets), label).shape[number]
+        item, grid = _item(case, sources, targets, label, _listed(companions))
+        depth = grid.shape[number]
         shares = profiles[case.name][number] if profiles else np.ones(depth)
         kept = [k for k in range(0, depth, every) if shares[k] >= minimum_foreground]
         items.extend({**item, "axis": number, "index": k} for k in kept)
@@ -81,6 +85,7 @@ def volume_items(
     split: str = "test",
     missing: str = "error",
     label: bool = False,
+    companions: Modalities = (),
 ) -> list[dict[str, Any]]:
     """One item for each case, for :class:`medtrans.transforms.ReadVolumesd`.
 
@@ -90,7 +95,7 @@ def volume_items(
         target: modality, or modalities, to translate to; none for inference, where the target need not exist.
         split: ``"train"``, ``"validation"``, ``"test"`` or ``"all"``.
         missing: ``"error"`` refuses cases that lack a modality, ``"skip"`` leaves them out.
-        label: as there.
+        label, companions: as there.
 
     Returns:
         Items like those of :func:`slice_items`, without ``axis`` and ``index``, and without ``target`` where none was
@@ -102,9 +107,7 @@ def volume_items(
     """
     sources, targets = _listed(source), _listed(target)
     cases = _chosen(Cases.read(dataset_dir), sources, targets, split, missing)
-    for case in cases:
-        _checked_grid(case, (*sources, *targets), label)
-    return [_item(case, sources, targets, label) for case in cases]
+    return [_item(case, sources, targets, label, _listed(companions))[0] for case in cases]
 
 
 def _listed(modalities: Modalities) -> list[str]:
@@ -141,9 +144,14 @@ def _names(cases: Cases) -> str:
     return ", ".join(cases.modalities) or "no modality at all"
 
 
-def _item(case: Case, sources: list[str], targets: list[str], label: bool) -> dict[str, Any]:
-    """What every item of ``case`` says; slices share these lists."""
+def _item(
+    case: Case, sources: list[str], targets: list[str], label: bool, companions: list[str]
+) -> tuple[dict[str, Any], MappedNifti]:
+    """What every item of ``case`` says, of which slices share these lists; and the grid that all of it lies on."""
+    beside = [modality for modality in companions if modality in case.volumes]
+    grid = _checked_grid(case, (*sources, *targets, *beside), label)
     item: dict[str, Any] = {"case": case.name, "windows": {}}
+    item["spacing"] = [float(step) for step in np.linalg.norm(grid.affine[:3, :3], axis=0)]
     for key, modalities in (("source", sources), ("target", targets)):
         if modalities:
             item[key] = [str(case.volumes[modality]) for modality in modalities]
@@ -153,7 +161,7 @@ def _item(case: Case, sources: list[str], targets: list[str], label: bool) -> di
         item["mask"] = str(case.mask)
     if label and case.label is None:
         raise InputError(f"case {case.name}", "has no label map", "Name one in the recipe, or train without labels")
-    return item | ({"label": str(case.label)} if label else {})
+    return item | ({"label": str(case.label)} if label else {}) | {m: str(case.volumes[m]) for m in beside}, grid
 
 
 def _checked_grid(case: Case, modalities: Sequence[str], label: bool) -> MappedNifti:

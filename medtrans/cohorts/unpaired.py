@@ -35,7 +35,7 @@ def domain_slice_items(
         split, axis, minimum_foreground, every: as :func:`medtrans.cohorts.slice_items`.
 
     Returns:
-        Items ``{"case", "subject", "paths", "windows", "axis", "index", "height"}``; the height is that of the slice
+        Items ``{"case", "subject", "paths", "windows", "spacing", "axis", "index", "height"}``; the height is that of the slice
         among the case's slices with enough body, from 0, the lowest (rearmost, leftmost), to 1.
 
     Raises:
@@ -53,6 +53,7 @@ def domain_slice_items(
             "subject": subjects[item["case"]],
             "paths": item["source"],
             "windows": item["windows"]["source"],
+            "spacing": item["spacing"],
             "axis": item["axis"],
             "index": item["index"],
             "height": _between(item["index"], *ends[item["case"]]),
@@ -72,7 +73,7 @@ def domain_volume_items(
         split: as :func:`medtrans.cohorts.volume_items`.
 
     Returns:
-        Items ``{"case", "subject", "paths", "windows"}``.
+        Items ``{"case", "subject", "paths", "windows", "spacing"}``.
 
     Raises:
         InputError: as :func:`medtrans.cohorts.volume_items`.
@@ -84,6 +85,7 @@ def domain_volume_items(
             "subject": subjects[item["case"]],
             "paths": item["source"],
             "windows": item["windows"]["source"],
+            "spacing": item["spacing"],
         }
         for item in volume_items(dataset_dir, modalities, (), split, missing="skip")
     ]
@@ -101,8 +103,8 @@ class UnpairedDataset(EpochDataset):
     as the larger domain; the other one is repeated. The draw is a function of (seed, epoch, index).
 
     Items become ``{"source": [paths], "target": [paths], "axis", "index": {"source", "target"}, "windows": {"source",
-    "target"}, "case": {"source", "target"}}`` before ``transform``, those of volumes without ``axis`` and ``index``.
-    There is no mask, as a body's does not fit another.
+    "target"}, "case": {"source", "target"}, "spacing": the source's}`` before ``transform``, those of volumes without
+    ``axis`` and ``index``. There is no mask, as a body's does not fit another.
 
     Args:
         data: the sources, of :func:`domain_slice_items` or :func:`domain_volume_items`.
@@ -216,8 +218,8 @@ def _joined(source: Mapping[str, Any], target: Mapping[str, Any]) -> dict[str, A
     pair = {"source": source, "target": target}
     names = [name for name in ("case", "index", "windows") if name in source]
     joined = {name: {key: item[name] for key, item in pair.items()} for name in names}
-    axis = {"axis": source["axis"]} if "axis" in source else {}
-    return {key: item["paths"] for key, item in pair.items()} | joined | axis
+    alike = {name: source[name] for name in ("axis", "spacing") if name in source}
+    return {key: item["paths"] for key, item in pair.items()} | joined | alike
 
 
 def _check_axes(data: Sequence[Mapping[str, Any]], targets: Sequence[Mapping[str, Any]]) -> None:

@@ -88,11 +88,18 @@ class _Readd(MapTransform):
         mask_key: where the item has no such entry (or None), it becomes ones of one channel, that is "everything
             counts", so that items with and without a mask make one batch. None turns this off.
         allow_missing_keys: pass over other entries that are missing.
+        optional: further entries, read where the item has them.
     """
 
-    def __init__(self, keys: KeysCollection, mask_key: str | None = "mask", allow_missing_keys: bool = False) -> None:
+    def __init__(
+        self,
+        keys: KeysCollection,
+        mask_key: str | None = "mask",
+        allow_missing_keys: bool = False,
+        optional: Sequence[Hashable] = (),
+    ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.mask_key = mask_key
+        self.mask_key, self.optional = mask_key, tuple(optional)
 
     def read(self, item: Mapping[Hashable, Any], key: Hashable) -> torch.Tensor:
         """The tensor behind ``item[key]``."""
@@ -106,7 +113,7 @@ class _Readd(MapTransform):
             KeyError: an entry is missing that must not be.
         """
         item = dict(data)
-        read = [key for key in self.keys if item.get(key) is not None]
+        read = [key for key in (*self.keys, *self.optional) if item.get(key) is not None]
         for key in read:
             item[key] = self.read(item, key)
         for key in set(self.keys) - set(read):
@@ -128,8 +135,9 @@ class ReadSlicesd(_Readd):
         keys: KeysCollection = ("source", "target", "mask"),
         mask_key: str | None = "mask",
         allow_missing_keys: bool = False,
+        optional: Sequence[Hashable] = (),
     ) -> None:
-        super().__init__(keys, mask_key, allow_missing_keys)
+        super().__init__(keys, mask_key, allow_missing_keys, optional)
         self.array = ReadSlices()
 
     def read(self, item: Mapping[Hashable, Any], key: Hashable) -> torch.Tensor:
@@ -146,8 +154,9 @@ class ReadVolumesd(_Readd):
         keys: KeysCollection = ("source", "target", "mask"),
         mask_key: str | None = "mask",
         allow_missing_keys: bool = False,
+        optional: Sequence[Hashable] = (),
     ) -> None:
-        super().__init__(keys, mask_key, allow_missing_keys)
+        super().__init__(keys, mask_key, allow_missing_keys, optional)
         self.array = ReadVolumes()
 
     def read(self, item: Mapping[Hashable, Any], key: Hashable) -> torch.Tensor:

@@ -53,6 +53,7 @@ def test_items_say_what_a_training_needs(tmp_path):
         "axis": 2,
         "index": 3,
         "windows": {"source": [[0, 100, ""]], "target": [[-1024, 2000, "HU"]]},
+        "spacing": [1.0, 1.0, 1.0],
     }
 
 
@@ -81,6 +82,28 @@ def test_a_label_map_that_is_missing_or_on_another_grid_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"s0_label\.nii: is not on the grid"):
         slice_items(small, "T1", "CT", label=True)
     assert slice_items(small, "T1", "CT")
+
+
+def test_items_say_the_voxel_sizes_of_the_files_whatever_the_table_says(tmp_path):
+    root = data_set(tmp_path)
+    for name in ("T1", "CT", "mask"):
+        path = root / f"s0_{name}.nii"
+        saved(path, np.array(nibabel.load(path).dataobj), np.diag([0.5, 2, 3, 1]))
+    assert slice_items(root, "T1", "CT")[0]["spacing"] == [0.5, 2, 3]
+    assert volume_items(root, "T1", "CT", "train")[0]["spacing"] == [0.5, 2, 3]
+
+
+def test_companions_are_named_where_a_case_has_them_and_must_lie_on_its_grid(tmp_path):
+    root = data_set(tmp_path, modalities=("T1", "T2", "CT"), splits=("train",))
+    first, second, third = Cases.read(root)
+    without = replace(second, volumes={"T1": second.volumes["T1"], "T2": second.volumes["T2"]})
+    Cases(root, (first, without, third)).write()
+    items = volume_items(root, "T1", "T2", "train", companions=["CT"])
+    assert [item.get("CT") for item in items] == [str(root / "s0_CT.nii"), None, str(root / "s2_CT.nii")]
+    assert slice_items(root, "T1", "T2", companions="CT")[0]["CT"] == str(root / "s0_CT.nii")
+    saved(root / "s0_CT.nii", np.zeros(SHAPE, np.float32), np.diag([2, 1, 1, 1]))
+    with pytest.raises(InputError, match=r"s0_CT\.nii: is not on the grid"):
+        slice_items(root, "T1", "T2", companions="CT")
 
 
 def test_several_modalities_become_channels(tmp_path):

@@ -1,0 +1,321 @@
+"""Clean scans and what a task makes of them, written once: a data set with the degraded modality beside the clean one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import time
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from monai.data import MetaTensor
+
+from medtrans.cohorts.case_picture import case_picture
+from medtrans.cohorts.cases import Case, Cases
+from medtrans.cohorts.epochs import seed_of
+from medtrans.cohorts.modalities import _recipe
+from medtrans.cohorts.nifti import write_nifti
+from medtrans.cohorts.schedule import local_workers, reason, run_jobs
+from medtrans.cohorts.tasks import Task, image_of
+from medtrans.errors import InputError
+from medtrans.files import check_writable, remove_abandoned, written_whole
+from medtrans.progress import progress
+from medtrans.transforms.fit_window import FitWindowd
+from medtrans.transforms.mapped_nifti import MappedNifti
+from medtrans.transforms.read_slices import ReadVolumes
+from medtrans.transforms.window import Window
+
+logger = logging.getLogger(__name__)
+FORMAT = 1
+SECTION = "simulated"  # of recipe.json and of the sidecars
+CARRIED = ("kind", "unit", "intensity", "background", "interpolation", "clamp", "threshold", "not_finite")
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What a worker needs for one case.
+
+    Args:
+        case: the clean one.
+        task: what becomes of it.
+        rule: configuration of the clean modality's intensity rule.
+        root: the new data set.
+        seed: of the run.
+        draws: how many degraded volumes.
+        device: where the degradation is computed.
+    """
+
+    case: Case
+    task: Task
+    rule: Mapping[str, Any]
+    root: Path
+    seed: int
+    draws: int
+    device: str
+
+
+def simulate_dataset(
+    task: Task,
+    dataset_dir: str | os.PathLike[str],
+    output_dir: str | os.PathLike[str],
+    seed: int = 0,
+    draws: int = 1,
+    workers: int | None = None,
+    device: str = "cpu",
+) -> pd.DataFrame:
+    """Write the data set again with the task's degraded modality beside the clean one.
+
+    Whole volumes are degraded. ``output_dir`` then is a data set of its own (``cases.csv``, ``recipe.json``, all
+    volumes of every case) with ``<case>/<degraded>.nii``, its parameters in ``<case>/<degraded>.json``,
+    ``qa/<case>.png``, and ``simulate.csv`` with every case, good or failed. What an earlier run finished is kept as
+    long as task, seed and clean volume are the same. What is drawn depends on seed, case name and draw alone.
+
+    Args:
+        task: see :class:`medtrans.cohorts.tasks.Task`.
+        dataset_dir: data set with the clean modality.
+        output_dir: new, empty, or of an earlier run of the same settings; more draws may be asked for.
+        seed: another one, other draws.
+        draws: degraded volumes a case; from the second on they are cases ``<case>_draw2``, … of the same subject.
+        workers: local processes, see :func:`medtrans.cohorts.schedule.local_workers`.
+        device: where to compute, such as ``"cuda"``.
+
+    Returns:
+        What ``simulate.csv`` says: case, subject, split, status (``ok`` or ``failed``), reason, kept, seconds, and the
+        parameters that are plain values.
+
+    Raises:
+        InputError: the run cannot start.
+    """
+    if seed < 0 or draws < 1:
+        raise InputError(f"seed {seed}, draws {draws}", "are out of range", "Use a seed from 0 and a draw or more")
+    cases, root = Cases.read(dataset_dir), Path(output_dir).expanduser().resolve()
+    if root.is_relative_to(cases.root) or cases.root.is_relative_to(root):
+        raise InputError(root, "is or holds the clean data set, or lies in it", "Choose a folder of its own")
+    recipe = _new_recipe(cases, task, seed)
+    check_writable(root)
+    _claim(root, recipe)
+    rule = recipe["modalities"][task.degraded]["intensity"]
+    jobs = [_Job(case, task, rule, root, seed, draws, device) for case in cases]
+    results = run_jobs(_simulated, jobs, local_workers(len(jobs), workers))
+    found: dict[str, list[dict[str, Any]] | Exception] = {}
+    for job, result in progress(results, f"simulating {task.name}", total=len(jobs)):
+        found[job.case.name] = result
+        if isinstance(result, Exception):
+            logger.warning("%s: %s", job.case.name, reason(result))
+    return _write(root, cases, task, found)
+
+
+def simulation_summary(table: pd.DataFrame, output_dir: str | os.PathLike[str]) -> str:
+    """What a run did, in a few lines; the first failures with their reasons."""
+    failed, kept = table[table["status"] == "failed"], int(table["kept"].sum())
+    good = len(table) - len(failed)
+    lines = [
+        f"{good} of {len(table)} cases simulated in {output_dir}" + f", {kept} of them kept from before" * (kept > 0)
+    ]
+    lines += [f"failed: {row['case']}: {row['reason']}" for row in failed.head(10).to_dict("records")]
+    more = [f"all failures: {Path(output_dir) / 'simulate.csv'}"] if len(failed) > 10 else []
+    return "\n".join([*lines, *more])
+
+
+def _new_recipe(cases: Cases, task: Task, seed: int) -> dict[str, Any]:
+    """The clean data set's recipe with the new modality, and what it was made by."""
+    recipe = _recipe(cases.root / "recipe.json")
+    if task.source not in cases.modalities or task.source not in recipe["modalities"]:
+        known = ", ".join(cases.modalities) or "no modality at all"
+        remedy = f"It has {known}: choose one with --set target=…"
+        raise InputError(cases.root, f"has no modality {task.source!r}, which {task.name} degrades", remedy)
+    if task.degraded in cases.modalities:
+        remedy = "Choose another name with --set source_name=…"
+        raise InputError(cases.root, f"has a modality {task.degraded!r} already", remedy)
+    clean = recipe["modalities"][task.source]
+    if "intensity" not in clean or "background" not in clean:
+        problem = f"states no intensity rule or no background for {task.source!r}"
+        raise InputError(cases.root / "recipe.json", problem, "Prepare the data set again")
+    entry = {key: clean[key] for key in CARRIED if key in clean}
+    made = {"format": FORMAT, "task": task.name, "seed": seed, "config": task.record}
+    made |= {"phantom": recipe.pop("phantom")} if "phantom" in recipe else {}  # the new folder is no phantom cohort
+    return {**recipe, "modalities": {**recipe["modalities"], task.degraded: entry}, SECTION: made}
+
+
+def _claim(root: Path, recipe: Mapping[str, Any]) -> None:
+    """Write recipe.json into an empty folder; refuse a folder that holds anything but an earlier part of this."""
+    path, remedy = root / "recipe.json", "Choose another folder, or delete this one"
+    if path.is_file():
+        try:
+            before = json.loads(path.read_text(encoding="utf-8")).get(SECTION)
+        except (OSError, ValueError, AttributeError):
+            before = None
+        if not isinstance(before, dict):
+            raise InputError(root, "holds another data set, not a simulated one", remedy)
+        new = recipe[SECTION]
+        if differing := [key for key in new if before.get(key) != new[key]]:
+            told = "; ".join(f"{key} {before.get(key)} instead of {new[key]}" for key in differing if key != "config")
+            problem = f"holds a simulation of other settings ({told or _differing(before, new)})"
+            raise InputError(root, problem, remedy)
+    elif root.is_dir() and any(not entry.name.startswith(".") for entry in root.iterdir()):
+        raise InputError(root, "is not empty, and holds no simulated data set", remedy)
+    with written_whole(path) as temporary:
+        temporary.write_text(json.dumps(recipe, indent=2) + "\n", encoding="utf-8")
+
+
+def _differing(before: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """The ids of two tasks' configs that differ."""
+    configs = [part.get("config") or {} for part in (before, new)]
+    keys = dict.fromkeys(key for config in configs for key in config)
+    return ", ".join(key for key in keys if configs[0].get(key) != configs[1].get(key))
+
+
+def _simulated(job: _Job) -> list[dict[str, Any]]:
+    """The degraded volumes of one case, those that an earlier run finished among them; a record each."""
+    folder = job.root / job.case.name
+    remove_abandoned(folder)
+    if job.task.source not in job.case.volumes:
+        raise InputError(f"case {job.case.name}", f"has no {job.task.source}", "Complete it, or leave it out")
+    marks = [_fingerprint(job, draw) for draw in range(1, job.draws + 1)]
+    records = [_finished(_sidecar(folder, job.task, draw), mark) for draw, mark in enumerate(marks, 1)]
+    if all(records):
+        return [record | {"kept": True} for record in records if record]
+    for path, copy in _copies(job.case, job.root):
+        with written_whole(copy) as temporary:
+            shutil.copyfile(path, temporary)
+    clean, beside = _read(job)
+    return [
+        record | {"kept": True} if record else _one_draw(job, draw, mark, clean, beside)
+        for draw, (mark, record) in enumerate(zip(marks, records, strict=True), 1)
+    ]
+
+
+def _one_draw(job: _Job, draw: int, mark: str, clean: MetaTensor, beside: Mapping[str, MetaTensor]) -> dict[str, Any]:
+    """Degrade, scale, draw the picture, and write; the sidecar comes last and marks the volume as finished."""
+    start, name, task = time.perf_counter(), _row_name(job.case, draw), job.task
+    seed = seed_of(job.seed, zlib.crc32(job.case.name.encode()), draw)
+    try:
+        made, degradations = task.degrade(clean, seed, beside)
+    except ValueError as error:
+        raise InputError(
+            f"case {job.case.name}", f"cannot be degraded: {error}", "Look at it, or leave it out"
+        ) from error
+    fitted = FitWindowd("source", [job.rule])({"case": name, "source": made.cpu()})["windows"]["source"]
+    window, sidecar = Window(*fitted[0]), _sidecar(job.root / job.case.name, task, draw)
+    values = np.asarray(made[0].cpu(), dtype=np.float32)
+    write_nifti(sidecar.with_suffix(".nii"), values, clean.affine.numpy())
+    _draw_picture(job, name, clean, values, window)
+    record = {
+        "unit": window.unit,
+        SECTION: {"task": task.name, "from": task.source, "draw": draw, "seed": seed, "degradations": degradations},
+        "window": window.record(),
+        "fingerprint": mark,
+    }
+    with written_whole(sidecar) as temporary:
+        temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return record | {"kept": False, "seconds": round(time.perf_counter() - start, 2)}
+
+
+def _draw_picture(job: _Job, name: str, clean: MetaTensor, made: np.ndarray, window: Window) -> None:
+    """Clean, degraded and their difference in three planes."""
+    width, before = (window.upper - window.lower) / 4, np.asarray(clean[0].cpu())
+    volumes = {job.task.source: before, job.task.degraded: made, "difference": made - before}
+    windows = {job.task.source: job.case.windows[job.task.source], job.task.degraded: window}
+    mask = np.ones(made.shape) if job.case.mask is None else MappedNifti.open(job.case.mask).volume()
+    spacing = [float(step) for step in clean.pixdim]
+    shown = windows | {"difference": Window(-width, width, window.unit)}
+    case_picture(job.root / "qa" / f"{name}.png", volumes, shown, mask, spacing, f"{name} ({job.case.split})")
+
+
+def _read(job: _Job) -> tuple[MetaTensor, dict[str, MetaTensor]]:
+    """The clean volume and the companions that the case has, checked to lie on its grid, on the job's device."""
+    names = [job.task.source, *(name for name in job.task.companions if name in job.case.volumes)]
+    channels = ReadVolumes()([job.case.volumes[name] for name in names])
+    images = [image_of(channel.numpy(), channels.affine.numpy(), job.device) for channel in channels.as_tensor()]
+    return images[0], dict(zip(names[1:], images[1:], strict=True))
+
+
+def _copies(case: Case, root: Path) -> list[tuple[Path, Path]]:
+    """Every file of the case, and where its copy goes."""
+    maps = {"mask": case.mask, "label": case.label}
+    files = {**case.volumes, **{name: path for name, path in maps.items() if path}}
+    return [(path, _copy(root, case, name, path)) for name, path in files.items()]
+
+
+def _copy(root: Path, case: Case, name: str, path: Path) -> Path:
+    return root / case.name / f"{name}{'.nii.gz' if path.name.lower().endswith('.gz') else '.nii'}"
+
+
+def _row_name(case: Case, draw: int) -> str:
+    return case.name if draw == 1 else f"{case.name}_draw{draw}"
+
+
+def _sidecar(folder: Path, task: Task, draw: int) -> Path:
+    return folder / f"{task.degraded}{'' if draw == 1 else f'_draw{draw}'}.json"
+
+
+def _fingerprint(job: _Job, draw: int) -> str:
+    """Changes with the task, the seed and the files that the case is made from."""
+    stamps = {path.name: [(state := path.stat()).st_size, state.st_mtime_ns] for path, _ in _copies(job.case, job.root)}
+    content = [FORMAT, job.task.record, job.rule, job.seed, job.case.name, draw, stamps]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _finished(sidecar: Path, mark: str) -> dict[str, Any] | None:
+    """The record of a volume that an earlier run finished with the same fingerprint."""
+    try:
+        record = json.loads(sidecar.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    same = isinstance(record, dict) and record.get("fingerprint") == mark
+    return record if same and sidecar.with_suffix(".nii").is_file() else None
+
+
+def _write(root: Path, cases: Cases, task: Task, found: Mapping[str, list[dict[str, Any]] | Exception]) -> pd.DataFrame:
+    """``simulate.csv``, then ``cases.csv``; an old one does not survive a run without a good case."""
+    rows, good = [], []
+    for case in cases:
+        result = found[case.name]
+        who = {"subject": case.subject, "split": case.split}
+        if isinstance(result, Exception):
+            rows.append({"case": case.name, **who, "status": "failed", "reason": reason(result), "kept": False})
+            continue
+        for draw, record in enumerate(result, 1):
+            name = _row_name(case, draw)
+            told = {"status": "ok", "reason": "", "kept": record["kept"], "seconds": record.get("seconds", 0.0)}
+            rows.append({"case": name, **who, **told, **_plain_parameters(record[SECTION]["degradations"])})
+            good.append(_row(root, case, task, draw, name, Window(**record["window"])))
+    table = pd.DataFrame(rows)
+    with written_whole(root / "simulate.csv") as temporary:
+        table.to_csv(temporary, index=False)
+    if good:
+        Cases(root, tuple(good)).write()
+    else:
+        (root / "cases.csv").unlink(missing_ok=True)
+    return table
+
+
+def _row(root: Path, case: Case, task: Task, draw: int, name: str, window: Window) -> Case:
+    """The row of ``cases.csv``: draws of one case share its clean volumes."""
+    volumes = {modality: _copy(root, case, modality, path) for modality, path in case.volumes.items()}
+    return replace(
+        case,
+        name=name,
+        volumes=volumes | {task.degraded: _sidecar(root / case.name, task, draw).with_suffix(".nii")},
+        windows={**case.windows, task.degraded: window},
+        mask=case.mask and _copy(root, case, "mask", case.mask),
+        label=case.label and _copy(root, case, "label", case.label),
+    )
+
+
+def _plain_parameters(degradations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Column -> value of every parameter that is a single one."""
+    return {
+        f"{one['degradation']}.{name}": value
+        for one in degradations
+        for name, value in one["parameters"].items()
+        if isinstance(value, int | float | str | bool)
+    }

@@ -1,0 +1,142 @@
+"""A task that needs no pairs: which modality is degraded how, read from the overlay that trains it on the fly."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from monai.transforms import Compose
+
+from medtrans.cohorts.cases import RESERVED
+from medtrans.cohorts.epochs import seeded
+from medtrans.cohorts.recipe_checks import refuse
+from medtrans.cohorts.recipe_file import root_cause
+from medtrans.errors import InputError
+from medtrans.simulate.degradation import RECORDS
+
+CHAIN = "train::degradation"
+
+
+@dataclass(frozen=True)
+class Task:
+    """A degradation and the modalities it concerns; read with :meth:`read`.
+
+    Args:
+        name: of the file, without its ending.
+        source: modality that is degraded.
+        degraded: name of what it becomes, such as ``"T1-motion"``.
+        companions: modalities that the degradation looks at where a case has them, such as the CT of a PET scan.
+        record: the file as run, overrides included; JSON-ready.
+        chain: dictionary transforms, applied to the key ``"source"`` in physical units.
+    """
+
+    name: str
+    source: str
+    degraded: str
+    companions: tuple[str, ...]
+    record: Mapping[str, Any]
+    chain: Compose = field(compare=False)
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str], overrides: Mapping[str, Any] | None = None) -> Task:
+        """Read a task's file: an overlay over a bundle's ``train.json``, of which four ids count here.
+
+        ``source`` and ``source_name`` (the names before and after), ``companions``, and ``train::degradation``, a list
+        of dictionary transforms. They may refer to further ids of the file.
+
+        Args:
+            path: JSON or YAML, in the syntax of MONAI configs.
+            overrides: id -> value, such as ``{"severity": [1, 2]}`` or ``{"target": "T2"}``; ids of the file.
+
+        Raises:
+            InputError: there is no such file, it is no such config, or an override names nothing in it.
+        """
+        path = Path(path)
+        config = _config(path, overrides or {})
+        try:
+            source, degraded = (config.get_parsed_content(key) for key in ("source", "source_name"))
+            transforms = config.get_parsed_content(CHAIN)
+            companions = config.get_parsed_content("companions") if "companions" in config.get() else []
+        except Exception as error:
+            remedy = f"It needs source, source_name and {CHAIN}: compare it with those in tasks/"
+            raise InputError(path, f"cannot be evaluated ({root_cause(error)})", remedy) from error
+        for key, name in (("source", source), ("source_name", degraded)):
+            if not isinstance(name, str) or name in RESERVED or Path(name).name != name:
+                raise refuse(path, key, f"is {name!r}, no possible name of one modality", "Give one name")
+        if source == degraded:
+            raise refuse(path, "source_name", f"is {source!r}, as the clean modality", "Give another name")
+        if not isinstance(transforms, Sequence) or not transforms or not all(map(callable, transforms)):
+            raise refuse(path, CHAIN, "is no list of transforms", "Name at least one of medtrans.simulate")
+        record = json.loads(json.dumps(config.get(), default=str))
+        return cls(path.stem, source, degraded, tuple(companions), record, Compose(transforms))
+
+    def degrade(
+        self, image: MetaTensor, seed: int, companions: Mapping[str, torch.Tensor] | None = None
+    ) -> tuple[torch.Tensor, list[dict[str, Any]]]:
+        """The degraded image and what was done to it: a function of its arguments alone.
+
+        Args:
+            image: ``(1, X, Y, Z)`` in physical units, RAS order, on the device that shall do it.
+            seed: of what is drawn.
+            companions: images on the same grid, by the names of their modalities.
+
+        Returns:
+            The image, and the records of its degradations, JSON-ready.
+
+        Raises:
+            ValueError: a transform refuses the image, or what comes out is not finite or has no contrast.
+        """
+        item = {"source": image, "spacing": [float(step) for step in image.pixdim], **(companions or {})}
+        self.chain.set_random_state(seed=seed)
+        with seeded(seed):
+            made = self.chain(item)["source"]
+        if not torch.isfinite(made).all():
+            raise ValueError(f"{self.name} made values that are not finite")
+        if made.min() == made.max():
+            raise ValueError(f"{self.name} left nothing to see")
+        return made, list(made.meta.get(RECORDS, ())) if isinstance(made, MetaTensor) else []
+
+
+def image_of(values: np.ndarray, affine: np.ndarray, device: str | torch.device = "cpu") -> MetaTensor:
+    """``(X, Y, Z)`` in RAS order as a one-channel image for :meth:`Task.degrade`."""
+    voxels = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))[None].to(device)
+    return MetaTensor(voxels, affine=torch.from_numpy(np.array(affine, dtype=np.float64)))
+
+
+def _config(path: Path, overrides: Mapping[str, Any]) -> Any:
+    """The file as a ConfigParser, ids with ``::`` unfolded and the overrides set."""
+    from monai.bundle import ConfigParser
+
+    if not path.is_file():
+        problem = "is no file" if path.exists() else "does not exist"
+        raise InputError(path, problem, "Give one of tasks/, or a copy of one")
+    try:
+        written = ConfigParser.load_config_file(path)
+        parser = ConfigParser({})
+        for key, value in written.items():
+            parser.set(value, key, recursive=True)
+    except Exception as error:
+        raise InputError(path, f"is not a readable config ({error})", "Mend it") from error
+    for key, value in overrides.items():
+        if not _has(parser, key):
+            known = ", ".join(key for key in written if "::" not in key)
+            raise refuse(path, key, "does not exist in the task", f"It has {known}")
+        parser.set(value, key, recursive=False)
+    return parser
+
+
+def _has(parser: Any, key: str) -> bool:
+    """Whether the id is there, or is an argument of a component that is there; its constructor judges that one."""
+    parent, _, leaf = key.replace("#", "::").rpartition("::")
+    try:
+        node = parser[parent]
+        return "_target_" in node or parser[key] is not None
+    except (KeyError, ValueError, IndexError, TypeError):
+        return False

@@ -1,0 +1,90 @@
+"""One NIfTI volume in, one out: on its own grid, in its own axis order, whatever that is."""
+
+import json
+
+import nibabel
+import numpy as np
+import pytest
+
+from medtrans import InputError
+from medtrans.cohorts.simulated_volume import named_volumes, simulate_volume
+from medtrans.cohorts.tasks import Task
+
+SHAPE = (6, 5, 4)
+SAGITTAL = np.array([[0, 0, 1.2, -9], [-0.9, 0.05, 0, 20], [0.05, 0.9, 0, -30], [0, 0, 0, 1]])  # posterior, up, right
+
+
+@pytest.fixture(scope="module")
+def task(louder_task):
+    return Task.read(louder_task)
+
+
+@pytest.fixture
+def scan(tmp_path):
+    values = np.random.default_rng(0).uniform(0, 100, SHAPE).astype(np.float32)
+    image = nibabel.Nifti1Image(values, SAGITTAL)
+    image.set_sform(SAGITTAL, 4)
+    image.set_qform(SAGITTAL, 1, strip_shears=True)
+    image.header.set_xyzt_units("mm")
+    nibabel.save(image, tmp_path / "scan.nii.gz")
+    return tmp_path / "scan.nii.gz"
+
+
+def test_the_volume_keeps_its_grid_header_and_axis_order(task, scan, tmp_path):
+    (record,) = simulate_volume(task, scan, tmp_path / "out/made.nii.gz", seed=2)
+    clean, made = nibabel.load(scan), nibabel.load(tmp_path / "out/made.nii.gz")
+    gain = record["parameters"]["gain"]
+    np.testing.assert_allclose(made.get_fdata(), gain * clean.get_fdata(), rtol=1e-5)
+    np.testing.assert_array_equal(made.affine, clean.affine)
+    assert (made.header["sform_code"], made.header["qform_code"]) == (4, 1)
+    assert made.get_data_dtype() == np.float32
+
+
+def test_the_degradation_sees_right_front_up_with_their_voxel_sizes(task, scan, tmp_path):
+    (record,) = simulate_volume(task, scan, tmp_path / "made.nii", seed=2)
+    expected = nibabel.affines.voxel_sizes(nibabel.as_closest_canonical(nibabel.load(scan)).affine)
+    np.testing.assert_allclose(record["parameters"]["spacing"], expected, rtol=1e-6)
+    assert expected[0] == pytest.approx(1.2)
+
+
+def test_the_record_lies_beside_it_and_says_no_file_name(task, scan, tmp_path):
+    scan.with_name("scan.json").write_text(json.dumps({"Modality": "MR", "unit": "", "patient": "patient-007"}))
+    records = simulate_volume(task, scan, tmp_path / "made.nii.gz", seed=2)
+    told = json.loads((tmp_path / "made.json").read_text())
+    assert told["simulated"] == {"task": "louder", "from": "T1", "seed": 2, "degradations": records}
+    assert told["Modality"] == "MR"
+    assert "patient" not in told
+    assert "scan" not in json.dumps(told)
+
+
+def test_a_companion_is_looked_at_and_must_lie_on_the_grid(louder_task, scan, tmp_path):
+    task = Task.read(louder_task, {"gain": 1})
+    clean = nibabel.load(scan)
+    nibabel.save(nibabel.Nifti1Image(np.full(SHAPE, 7, np.float32) + clean.get_fdata(), SAGITTAL), tmp_path / "ct.nii")
+    simulate_volume(task, scan, tmp_path / "made.nii", companions={"CT": tmp_path / "ct.nii"})
+    np.testing.assert_allclose(nibabel.load(tmp_path / "made.nii").get_fdata(), 2 * clean.get_fdata() + 7, rtol=1e-5)
+    nibabel.save(nibabel.Nifti1Image(clean.get_fdata(), np.eye(4)), tmp_path / "far.nii")
+    with pytest.raises(InputError, match="not on the grid of the scan"):
+        simulate_volume(task, scan, tmp_path / "made.nii", companions={"CT": tmp_path / "far.nii"})
+    with pytest.raises(InputError, match=r"companion T2: is not looked at by louder\. It knows: CT"):
+        simulate_volume(task, scan, tmp_path / "made.nii", companions={"T2": scan})
+
+
+def test_useless_files_are_refused(task, scan, tmp_path):
+    for output, problem in [(scan, "the scan itself"), (tmp_path / "made.dcm", "not named as a NIfTI volume")]:
+        with pytest.raises(InputError, match=problem):
+            simulate_volume(task, scan, output)
+    with pytest.raises(InputError, match="cannot be read"):
+        simulate_volume(task, tmp_path / "no.nii", tmp_path / "made.nii")
+    with pytest.raises(InputError, match="--with CT: is not of the form"):
+        named_volumes(["CT"])
+    assert list(named_volumes(["CT=a=b.nii"]).values())[0].name == "a=b.nii"
+
+
+def test_the_command_takes_one_volume_and_says_what_it_made(louder_task, scan, tmp_path, run_medtrans):
+    code, _ = run_medtrans("simulate", louder_task, scan, tmp_path / "made.nii", "--set", "gain=2", "--seed", "1")
+    assert code == 0
+    np.testing.assert_allclose(nibabel.load(tmp_path / "made.nii").get_fdata(), 2 * nibabel.load(scan).get_fdata())
+    code, said = run_medtrans("simulate", louder_task, scan, tmp_path / "made.nii", "--set", "gian=2")
+    assert code == 2
+    assert "gian" in said

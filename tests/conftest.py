@@ -257,7 +257,7 @@ def layouts():
 
 @pytest.fixture(scope="session")
 def louder_task(tmp_path_factory):
-    """A task's file whose degradation has closed forms: ``T1-loud`` is the T1 times a gain, plus the CT if there is one.
+    """A task's file with a closed form: ``T1-loud`` is the T1 times a gain, plus the CT if there is one.
 
     Its class is in ``tests/tiny_degradation.py``.
     """

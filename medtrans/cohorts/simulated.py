@@ -1,4 +1,4 @@
-"""Clean scans and what a task makes of them, written once: a data set with the degraded modality beside the clean one."""
+"""A task on all of a data set, written once: the degraded modality beside the clean one."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ def _config(path: Path, overrides: Mapping[str, Any]) -> Any:
 
 def _has(parser: Any, key: str) -> bool:
     """Whether the id is there, or is an argument of a component that is there; its constructor judges that one."""
-    parent, _, leaf = key.replace("#", "::").rpartition("::")
+    parent, _, _ = key.replace("#", "::").rpartition("::")
     try:
         node = parser[parent]
         return "_target_" in node or parser[key] is not None

@@ -35,8 +35,8 @@ def domain_slice_items(
         split, axis, minimum_foreground, every: as :func:`medtrans.cohorts.slice_items`.
 
     Returns:
-        Items ``{"case", "subject", "paths", "windows", "spacing", "axis", "index", "height"}``; the height is that of the slice
-        among the case's slices with enough body, from 0, the lowest (rearmost, leftmost), to 1.
+        Items ``{"case", "subject", "paths", "windows", "spacing", "axis", "index", "height"}``; the height is that of
+        the slice among the case's slices with enough body, from 0, the lowest (rearmost, leftmost), to 1.
 
     Raises:
         InputError: as :func:`medtrans.cohorts.slice_items`.

@@ -50,7 +50,8 @@ def gains(flow, part, epoch):
 
 def test_the_source_is_the_degraded_target_scaled_by_the_targets_window(workflow, louder_task):
     flow = workflow(louder_task, gain=2)
-    for item, described in zip(items(flow, "validate", 0), flow.parser.get_parsed_content("validate::dataset").data):
+    described_items = flow.parser.get_parsed_content("validate::dataset").data
+    for item, described in zip(items(flow, "validate", 0), described_items, strict=True):
         companion = nibabel.load(described["CT"]).get_fdata()[..., described["index"]]
         clean = nibabel.load(described["target"][0]).get_fdata()[..., described["index"]]
         expected = torch.from_numpy(np.clip((2 * clean + companion) / 500 - 1, -1, 1)).float()  # window 0 … 1000

@@ -78,7 +78,7 @@ def test_useless_files_are_refused(task, scan, tmp_path):
         simulate_volume(task, tmp_path / "no.nii", tmp_path / "made.nii")
     with pytest.raises(InputError, match="--with CT: is not of the form"):
         named_volumes(["CT"])
-    assert list(named_volumes(["CT=a=b.nii"]).values())[0].name == "a=b.nii"
+    assert named_volumes(["CT=a=b.nii"])["CT"].name == "a=b.nii"
 
 
 def test_the_command_takes_one_volume_and_says_what_it_made(louder_task, scan, tmp_path, run_medtrans):

@@ -23,7 +23,7 @@ from medtrans.cohorts.cases import Case, Cases
 from medtrans.cohorts.epochs import seed_of
 from medtrans.cohorts.modalities import _recipe
 from medtrans.cohorts.nifti import write_nifti
-from medtrans.cohorts.schedule import local_workers, reason, run_jobs
+from medtrans.jobs import local_workers, reason, run_jobs
 from medtrans.cohorts.tasks import Task, image_of
 from medtrans.errors import InputError
 from medtrans.files import check_writable, remove_abandoned, written_whole
@@ -84,7 +84,7 @@ def simulate_dataset(
         output_dir: new, empty, or of an earlier run of the same settings; more draws may be asked for.
         seed: another one, other draws.
         draws: degraded volumes a case; from the second on they are cases ``<case>_draw2``, … of the same subject.
-        workers: local processes, see :func:`medtrans.cohorts.schedule.local_workers`.
+        workers: local processes, see :func:`medtrans.jobs.local_workers`.
         device: where to compute, such as ``"cuda"``.
 
     Returns:

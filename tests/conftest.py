@@ -269,6 +269,7 @@ def louder_task(tmp_path_factory):
         "target": "T1",
         "source": "@target",
         "source_name": "$@target + '-loud'",
+        "target_name": "@target",
         "companions": ["CT"],
         "phantom::modalities": ["@target", "CT"],
         "gain": [1.5, 3.0],

@@ -24,7 +24,7 @@ def describe_modalities(
     source: Modalities,
     target: Modalities,
     target_dataset_dir: str | os.PathLike[str] | None = None,
-    source_name: Modalities | None = None,
+    names: tuple[Modalities, Modalities] | None = None,
 ) -> dict[str, Any]:
     """The contract between training and inference, saved as ``models/modalities.json`` beside ``model.pt``.
 
@@ -34,8 +34,8 @@ def describe_modalities(
         dataset_dir: the data set's folder.
         source, target: modality names.
         target_dataset_dir: the data set that the targets come from; None is the same one.
-        source_name: under which name, or names, the sources are recorded; None is their own. Where training degrades a
-            clean modality on the fly, what the model translates has another name and the same intensity rule.
+        names: under which names sources and targets are recorded; None are their own. Where training degrades a clean
+            modality on the fly, what the model translates has another name and the same intensity rule.
 
     Returns:
         JSON-ready ``{"format": 1, "spacing": [mm, mm, mm], "size": [voxels or null, …] or null, "outside": "keep" or
@@ -46,7 +46,7 @@ def describe_modalities(
 
     Raises:
         InputError: a data set has no usable recipe.json, lacks a modality, or has no training case with it, or two
-            data sets have other voxel sizes, or there are more or fewer names than sources.
+            data sets have other voxel sizes, or there are more or fewer names than modalities.
     """
     cases = Cases.read(dataset_dir)
     recipe = _recipe(cases.root / "recipe.json")
@@ -55,18 +55,14 @@ def describe_modalities(
     if not np.allclose(recipe["spacing"], other_recipe["spacing"], rtol=1e-3):
         problem = f"has voxels of {other_recipe['spacing']} mm, the sources' data set {recipe['spacing']} mm"
         raise InputError(others.root, problem, "Prepare both with the same `spacing`")
-    sources = [_entry(cases, recipe, modality) for modality in _listed(source)]
-    names = [entry["modality"] for entry in sources] if source_name is None else _listed(source_name)
-    if len(names) != len(sources):
-        remedy = "Give one name a modality"
-        raise InputError(f"source_name {source_name}", f"names not {len(sources)} source(s)", remedy)
+    source_names, target_names = (source, target) if names is None else names
     return {
         "format": FORMAT,
         "spacing": [float(step) for step in recipe["spacing"]],
         "size": recipe.get("size"),
         "outside": (recipe.get("mask") or {}).get("outside", "keep"),
-        "source": [entry | {"modality": name} for entry, name in zip(sources, names, strict=True)],
-        "target": [_entry(others, other_recipe, modality) for modality in _listed(target)],
+        "source": _entries(cases, recipe, source, source_names),
+        "target": _entries(others, other_recipe, target, target_names),
     }
 
 
@@ -130,6 +126,15 @@ def _recipe(path: Path) -> dict[str, Any]:
     if len(recipe.get("spacing") or ()) != 3 or not isinstance(recipe.get("modalities"), dict):
         raise InputError(path, "states no spacing or no modalities", "Prepare the data set again")
     return recipe
+
+
+def _entries(cases: Cases, recipe: dict[str, Any], modalities: Modalities, names: Modalities) -> list[dict[str, Any]]:
+    """What is to be known of each modality, under these names."""
+    listed, called = _listed(modalities), _listed(names)
+    if len(listed) != len(called):
+        problem = f"are not as many as the modalities ({', '.join(listed)})"
+        raise InputError(f"the names {', '.join(called)}", problem, "Give one name a modality")
+    return [_entry(cases, recipe, modality) | {"modality": name} for modality, name in zip(listed, called, strict=True)]
 
 
 def _entry(cases: Cases, recipe: dict[str, Any], modality: str) -> dict[str, Any]:

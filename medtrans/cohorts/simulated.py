@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from monai.data import MetaTensor
 
 from medtrans.cohorts.case_picture import case_picture
@@ -23,10 +24,10 @@ from medtrans.cohorts.cases import Case, Cases
 from medtrans.cohorts.epochs import seed_of
 from medtrans.cohorts.modalities import _recipe
 from medtrans.cohorts.nifti import write_nifti
-from medtrans.jobs import local_workers, reason, run_jobs
 from medtrans.cohorts.tasks import Task, image_of
 from medtrans.errors import InputError
 from medtrans.files import check_writable, remove_abandoned, written_whole
+from medtrans.jobs import local_workers, reason, run_jobs
 from medtrans.progress import progress
 from medtrans.transforms.fit_window import FitWindowd
 from medtrans.transforms.mapped_nifti import MappedNifti
@@ -36,6 +37,7 @@ from medtrans.transforms.window import Window
 logger = logging.getLogger(__name__)
 FORMAT = 1
 SECTION = "simulated"  # of recipe.json and of the sidecars
+Record = dict[str, Any]
 CARRIED = ("kind", "unit", "intensity", "background", "interpolation", "clamp", "threshold", "not_finite")
 
 
@@ -105,7 +107,7 @@ def simulate_dataset(
     rule = recipe["modalities"][task.degraded]["intensity"]
     jobs = [_Job(case, task, rule, root, seed, draws, device) for case in cases]
     results = run_jobs(_simulated, jobs, local_workers(len(jobs), workers))
-    found: dict[str, list[dict[str, Any]] | Exception] = {}
+    found: dict[str, list[Record] | Exception] = {}
     for job, result in progress(results, f"simulating {task.name}", total=len(jobs)):
         found[job.case.name] = result
         if isinstance(result, Exception):
@@ -132,17 +134,17 @@ def _new_recipe(cases: Cases, task: Task, seed: int) -> dict[str, Any]:
         known = ", ".join(cases.modalities) or "no modality at all"
         remedy = f"It has {known}: choose one with --set target=…"
         raise InputError(cases.root, f"has no modality {task.source!r}, which {task.name} degrades", remedy)
-    if task.degraded in cases.modalities:
-        remedy = "Choose another name with --set source_name=…"
-        raise InputError(cases.root, f"has a modality {task.degraded!r} already", remedy)
+    for name in set(task.makes) & set(cases.modalities):
+        remedy = "Choose another name with --set source_name=… or target_name=…"
+        raise InputError(cases.root, f"has a modality {name!r} already", remedy)
     clean = recipe["modalities"][task.source]
     if "intensity" not in clean or "background" not in clean:
         problem = f"states no intensity rule or no background for {task.source!r}"
         raise InputError(cases.root / "recipe.json", problem, "Prepare the data set again")
-    entry = {key: clean[key] for key in CARRIED if key in clean}
+    new = {name: {key: clean[key] for key in CARRIED if key in clean} for name in task.makes}
     made = {"format": FORMAT, "task": task.name, "seed": seed, "config": task.record}
     made |= {"phantom": recipe.pop("phantom")} if "phantom" in recipe else {}  # the new folder is no phantom cohort
-    return {**recipe, "modalities": {**recipe["modalities"], task.degraded: entry}, SECTION: made}
+    return {**recipe, "modalities": {**recipe["modalities"], **new}, SECTION: made}
 
 
 def _claim(root: Path, recipe: Mapping[str, Any]) -> None:
@@ -173,60 +175,68 @@ def _differing(before: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     return ", ".join(key for key in keys if configs[0].get(key) != configs[1].get(key))
 
 
-def _simulated(job: _Job) -> list[dict[str, Any]]:
-    """The degraded volumes of one case, those that an earlier run finished among them; a record each."""
+def _simulated(job: _Job) -> list[Record]:
+    """The draws of one case, those that an earlier run finished among them; a record each."""
     folder = job.root / job.case.name
     remove_abandoned(folder)
     if job.task.source not in job.case.volumes:
         raise InputError(f"case {job.case.name}", f"has no {job.task.source}", "Complete it, or leave it out")
     marks = [_fingerprint(job, draw) for draw in range(1, job.draws + 1)]
-    records = [_finished(_sidecar(folder, job.task, draw), mark) for draw, mark in enumerate(marks, 1)]
-    if all(records):
-        return [record | {"kept": True} for record in records if record]
-    for path, copy in _copies(job.case, job.root):
-        with written_whole(copy) as temporary:
-            shutil.copyfile(path, temporary)
-    clean, beside = _read(job)
-    return [
-        record | {"kept": True} if record else _one_draw(job, draw, mark, clean, beside)
-        for draw, (mark, record) in enumerate(zip(marks, records, strict=True), 1)
-    ]
+    records = [_finished(job, draw, mark) for draw, mark in enumerate(marks, 1)]
+    if not all(records):
+        for path, copy in _copies(job.case, job.root):
+            with written_whole(copy) as temporary:
+                shutil.copyfile(path, temporary)
+        clean, beside = _read(job)
+        for draw, (mark, record) in enumerate(zip(marks, records, strict=True), 1):
+            records[draw - 1] = record or _one_draw(job, draw, mark, clean, beside)
+    return [record for record in records if record]
 
 
-def _one_draw(job: _Job, draw: int, mark: str, clean: MetaTensor, beside: Mapping[str, MetaTensor]) -> dict[str, Any]:
-    """Degrade, scale, draw the picture, and write; the sidecar comes last and marks the volume as finished."""
-    start, name, task = time.perf_counter(), _row_name(job.case, draw), job.task
-    seed = seed_of(job.seed, zlib.crc32(job.case.name.encode()), draw)
+def _one_draw(job: _Job, draw: int, mark: str, clean: MetaTensor, beside: Mapping[str, MetaTensor]) -> Record:
+    """Degrade, scale, draw the picture, and write; last of all the sidecar that marks the draw as finished."""
+    start, seed = time.perf_counter(), seed_of(job.seed, zlib.crc32(job.case.name.encode()), draw)
     try:
-        made, degradations = task.degrade(clean, seed, beside)
+        made = job.task.degrade(clean, seed, beside)
     except ValueError as error:
-        raise InputError(
-            f"case {job.case.name}", f"cannot be degraded: {error}", "Look at it, or leave it out"
-        ) from error
-    fitted = FitWindowd("source", [job.rule])({"case": name, "source": made.cpu()})["windows"]["source"]
-    window, sidecar = Window(*fitted[0]), _sidecar(job.root / job.case.name, task, draw)
-    values = np.asarray(made[0].cpu(), dtype=np.float32)
-    write_nifti(sidecar.with_suffix(".nii"), values, clean.affine.numpy())
-    _draw_picture(job, name, clean, values, window)
-    record = {
-        "unit": window.unit,
-        SECTION: {"task": task.name, "from": task.source, "draw": draw, "seed": seed, "degradations": degradations},
-        "window": window.record(),
-        "fingerprint": mark,
-    }
-    with written_whole(sidecar) as temporary:
-        temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        problem = f"cannot be degraded: {error}"
+        raise InputError(f"case {job.case.name}", problem, "Look at it, or leave it out") from error
+    images = {name: np.asarray(one.image[0].cpu(), dtype=np.float32) for name, one in made.items()}
+    windows = {name: _window(job, name, one.image) for name, one in made.items()}
+    _draw_picture(job, _row_name(job.case, draw), clean, images, windows)
+    for name in reversed(job.task.makes):
+        path = _path(job.root, job.case, name, draw)
+        write_nifti(path, images[name], clean.affine.numpy())
+        told = {"task": job.task.name, "from": job.task.source, "draw": draw, "seed": seed}
+        record = {
+            "unit": windows[name].unit,
+            SECTION: {**told, "degradations": made[name].degradations},
+            "windows": {name: window.record() for name, window in windows.items()},
+            "fingerprint": mark,
+        }
+        with written_whole(path.with_suffix(".json")) as temporary:
+            temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return record | {"kept": False, "seconds": round(time.perf_counter() - start, 2)}
 
 
-def _draw_picture(job: _Job, name: str, clean: MetaTensor, made: np.ndarray, window: Window) -> None:
-    """Clean, degraded and their difference in three planes."""
-    width, before = (window.upper - window.lower) / 4, np.asarray(clean[0].cpu())
-    volumes = {job.task.source: before, job.task.degraded: made, "difference": made - before}
-    windows = {job.task.source: job.case.windows[job.task.source], job.task.degraded: window}
-    mask = np.ones(made.shape) if job.case.mask is None else MappedNifti.open(job.case.mask).volume()
+def _window(job: _Job, name: str, image: torch.Tensor) -> Window:
+    """As a new scan of that kind would get it."""
+    item = FitWindowd("source", [job.rule])({"case": f"{job.case.name}, {name}", "source": image.cpu()})
+    return Window(*item["windows"]["source"][0])
+
+
+def _draw_picture(
+    job: _Job, name: str, clean: MetaTensor, made: Mapping[str, np.ndarray], windows: Mapping[str, Window]
+) -> None:
+    """Clean, what was made of it, and the difference of degraded and reference, in three planes."""
+    task = job.task
+    volumes = {task.source: np.asarray(clean[0].cpu()), **made}
+    volumes["difference"] = made[task.degraded] - volumes[task.reference]
+    window = windows[task.degraded]
+    width = (window.upper - window.lower) / 4
+    shown = {task.source: job.case.windows[task.source], **windows, "difference": Window(-width, width, window.unit)}
+    mask = np.ones(clean.shape[1:]) if job.case.mask is None else MappedNifti.open(job.case.mask).volume()
     spacing = [float(step) for step in clean.pixdim]
-    shown = windows | {"difference": Window(-width, width, window.unit)}
     case_picture(job.root / "qa" / f"{name}.png", volumes, shown, mask, spacing, f"{name} ({job.case.split})")
 
 
@@ -253,8 +263,9 @@ def _row_name(case: Case, draw: int) -> str:
     return case.name if draw == 1 else f"{case.name}_draw{draw}"
 
 
-def _sidecar(folder: Path, task: Task, draw: int) -> Path:
-    return folder / f"{task.degraded}{'' if draw == 1 else f'_draw{draw}'}.json"
+def _path(root: Path, case: Case, name: str, draw: int) -> Path:
+    """Of a volume that was made; its sidecar has the same name."""
+    return root / case.name / f"{name}{'' if draw == 1 else f'_draw{draw}'}.nii"
 
 
 def _fingerprint(job: _Job, draw: int) -> str:
@@ -264,17 +275,18 @@ def _fingerprint(job: _Job, draw: int) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _finished(sidecar: Path, mark: str) -> dict[str, Any] | None:
-    """The record of a volume that an earlier run finished with the same fingerprint."""
+def _finished(job: _Job, draw: int, mark: str) -> Record | None:
+    """The record of a draw that an earlier run finished with the same fingerprint."""
+    paths = [_path(job.root, job.case, name, draw) for name in job.task.makes]
     try:
-        record = json.loads(sidecar.read_text(encoding="utf-8"))
+        record = json.loads(paths[0].with_suffix(".json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     same = isinstance(record, dict) and record.get("fingerprint") == mark
-    return record if same and sidecar.with_suffix(".nii").is_file() else None
+    return record | {"kept": True} if same and all(path.is_file() for path in paths) else None
 
 
-def _write(root: Path, cases: Cases, task: Task, found: Mapping[str, list[dict[str, Any]] | Exception]) -> pd.DataFrame:
+def _write(root: Path, cases: Cases, task: Task, found: Mapping[str, list[Record] | Exception]) -> pd.DataFrame:
     """``simulate.csv``, then ``cases.csv``; an old one does not survive a run without a good case."""
     rows, good = [], []
     for case in cases:
@@ -287,7 +299,7 @@ def _write(root: Path, cases: Cases, task: Task, found: Mapping[str, list[dict[s
             name = _row_name(case, draw)
             told = {"status": "ok", "reason": "", "kept": record["kept"], "seconds": record.get("seconds", 0.0)}
             rows.append({"case": name, **who, **told, **_plain_parameters(record[SECTION]["degradations"])})
-            good.append(_row(root, case, task, draw, name, Window(**record["window"])))
+            good.append(_row(root, case, draw, name, record["windows"]))
     table = pd.DataFrame(rows)
     with written_whole(root / "simulate.csv") as temporary:
         table.to_csv(temporary, index=False)
@@ -298,14 +310,14 @@ def _write(root: Path, cases: Cases, task: Task, found: Mapping[str, list[dict[s
     return table
 
 
-def _row(root: Path, case: Case, task: Task, draw: int, name: str, window: Window) -> Case:
+def _row(root: Path, case: Case, draw: int, name: str, windows: Mapping[str, Mapping[str, Any]]) -> Case:
     """The row of ``cases.csv``: draws of one case share its clean volumes."""
     volumes = {modality: _copy(root, case, modality, path) for modality, path in case.volumes.items()}
     return replace(
         case,
         name=name,
-        volumes=volumes | {task.degraded: _sidecar(root / case.name, task, draw).with_suffix(".nii")},
-        windows={**case.windows, task.degraded: window},
+        volumes=volumes | {modality: _path(root, case, modality, draw) for modality in windows},
+        windows={**case.windows, **{modality: Window(**window) for modality, window in windows.items()}},
         mask=case.mask and _copy(root, case, "mask", case.mask),
         label=case.label and _copy(root, case, "label", case.label),
     )

@@ -37,13 +37,14 @@ def simulate_volume(
     Args:
         task: see :class:`medtrans.cohorts.tasks.Task`.
         scan: NIfTI, any orientation, in physical units.
-        output: ``.nii`` or ``.nii.gz``: float32, on the scan's grid, in its axis order.
+        output: ``.nii`` or ``.nii.gz``: float32, on the scan's grid, in its axis order. Where the task makes the
+            reference, too, that goes beside it, its name appended.
         seed: another one, other draws.
         companions: modality -> its volume on the same grid, of those that the task knows.
         device: where to compute.
 
     Returns:
-        The records of the degradations.
+        What was done to the degraded volume.
 
     Raises:
         InputError: a file cannot be read, lies on another grid or is of no use to the task; ``output`` is the scan or
@@ -62,16 +63,23 @@ def simulate_volume(
         name: _companion(task, name, path, volume, canonical, device) for name, path in (companions or {}).items()
     }
     try:
-        made, degradations = task.degrade(image, seed, beside)
+        made = task.degrade(image, seed, beside)
     except ValueError as error:
         raise InputError(scan, f"cannot be degraded: {error}", "Look at it") from error
-    values = apply_orientation(made[0].cpu().numpy(), ornt_transform(RAS, canonical)).astype(np.float32)
-    _save(output, values, nibabel.load(scan))
     told = {key: value for key, value in _sidecar(scan).items() if key in KEPT}
-    made_by = {"task": task.name, "from": task.source, "seed": seed, "degradations": degradations}
-    with written_whole(output.with_name(f"{stem(output)}.json")) as temporary:
-        temporary.write_text(json.dumps({**told, SECTION: made_by}, indent=1) + "\n", encoding="utf-8")
-    return degradations
+    for name, one in made.items():
+        path = output if name == task.degraded else output.with_name(_beside(output, name))
+        values = apply_orientation(one.image[0].cpu().numpy(), ornt_transform(RAS, canonical)).astype(np.float32)
+        _save(path, values, nibabel.load(scan))
+        record = {"task": task.name, "from": task.source, "seed": seed, "degradations": one.degradations}
+        with written_whole(path.with_name(f"{stem(path)}.json")) as temporary:
+            temporary.write_text(json.dumps({**told, SECTION: record}, indent=1) + "\n", encoding="utf-8")
+    return made[task.degraded].degradations
+
+
+def _beside(output: Path, name: str) -> str:
+    """``made.nii.gz`` -> ``made_PET-full.nii.gz``."""
+    return f"{stem(output)}_{name}{output.name[len(stem(output)) :]}"
 
 
 def named_volumes(texts: Sequence[str]) -> dict[str, Path]:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -24,6 +24,13 @@ from medtrans.simulate.degradation import RECORDS
 CHAIN = "train::degradation"
 
 
+class Made(NamedTuple):
+    """An image ``(1, X, Y, Z)`` in physical units, and what was done to it, JSON-ready."""
+
+    image: torch.Tensor
+    degradations: list[dict[str, Any]]
+
+
 @dataclass(frozen=True)
 class Task:
     """A degradation and the modalities it concerns; read with :meth:`read`.
@@ -32,6 +39,8 @@ class Task:
         name: of the file, without its ending.
         source: modality that is degraded.
         degraded: name of what it becomes, such as ``"T1-motion"``.
+        reference: name of what it is compared with: the clean modality itself, or what the degradation makes beside,
+            such as the PET image of all counts.
         companions: modalities that the degradation looks at where a case has them, such as the CT of a PET scan.
         record: the file as run, overrides included; JSON-ready.
         chain: dictionary transforms, applied to the key ``"source"`` in physical units.
@@ -40,16 +49,18 @@ class Task:
     name: str
     source: str
     degraded: str
+    reference: str
     companions: tuple[str, ...]
     record: Mapping[str, Any]
     chain: Compose = field(compare=False)
 
     @classmethod
     def read(cls, path: str | os.PathLike[str], overrides: Mapping[str, Any] | None = None) -> Task:
-        """Read a task's file: an overlay over a bundle's ``train.json``, of which four ids count here.
+        """Read a task's file: an overlay over a bundle's ``train.json``, of which these ids count here.
 
-        ``source`` and ``source_name`` (the names before and after), ``companions``, and ``train::degradation``, a list
-        of dictionary transforms. They may refer to further ids of the file.
+        ``source`` and ``source_name`` (the names before and after), ``target_name`` where the degradation makes the
+        reference, too, ``companions``, and ``train::degradation``, a list of dictionary transforms. They may refer to
+        further ids of the file.
 
         Args:
             path: JSON or YAML, in the syntax of MONAI configs.
@@ -63,24 +74,31 @@ class Task:
         try:
             source, degraded = (config.get_parsed_content(key) for key in ("source", "source_name"))
             transforms = config.get_parsed_content(CHAIN)
-            companions = config.get_parsed_content("companions") if "companions" in config.get() else []
+            others = {"companions": [], "target_name": source}
+            others |= {key: config.get_parsed_content(key) for key in others if key in config.get()}
         except Exception as error:
             remedy = f"It needs source, source_name and {CHAIN}: compare it with those in tasks/"
             raise InputError(path, f"cannot be evaluated ({root_cause(error)})", remedy) from error
-        for key, name in (("source", source), ("source_name", degraded)):
+        reference = others["target_name"]
+        for key, name in (("source", source), ("source_name", degraded), ("target_name", reference)):
             if not isinstance(name, str) or name in RESERVED or Path(name).name != name:
                 raise refuse(path, key, f"is {name!r}, no possible name of one modality", "Give one name")
-        if source == degraded:
-            raise refuse(path, "source_name", f"is {source!r}, as the clean modality", "Give another name")
+        if degraded in (source, reference):
+            raise refuse(path, "source_name", f"is {degraded!r}, as the clean modality", "Give another name")
         if not isinstance(transforms, Sequence) or not transforms or not all(map(callable, transforms)):
             raise refuse(path, CHAIN, "is no list of transforms", "Name at least one of medtrans.simulate")
         record = json.loads(json.dumps(config.get(), default=str))
-        return cls(path.stem, source, degraded, tuple(companions), record, Compose(transforms))
+        return cls(path.stem, source, degraded, reference, tuple(others["companions"]), record, Compose(transforms))
+
+    @property
+    def makes(self) -> tuple[str, ...]:
+        """The modalities that are written: the degraded one, and the reference unless that is the clean one."""
+        return (self.degraded,) if self.reference == self.source else (self.degraded, self.reference)
 
     def degrade(
         self, image: MetaTensor, seed: int, companions: Mapping[str, torch.Tensor] | None = None
-    ) -> tuple[torch.Tensor, list[dict[str, Any]]]:
-        """The degraded image and what was done to it: a function of its arguments alone.
+    ) -> dict[str, Made]:
+        """What the task makes of an image: a function of its arguments alone.
 
         Args:
             image: ``(1, X, Y, Z)`` in physical units, RAS order, on the device that shall do it.
@@ -88,20 +106,31 @@ class Task:
             companions: images on the same grid, by the names of their modalities.
 
         Returns:
-            The image, and the records of its degradations, JSON-ready.
+            An image for each name in :attr:`makes`.
 
         Raises:
             ValueError: a transform refuses the image, or what comes out is not finite or has no contrast.
         """
-        item = {"source": image, "spacing": [float(step) for step in image.pixdim], **(companions or {})}
+        spacing = [float(step) for step in image.pixdim]
+        item = {"source": image, "target": image, "spacing": spacing, **(companions or {})}
         self.chain.set_random_state(seed=seed)
-        with seeded(seed):
-            made = self.chain(item)["source"]
-        if not torch.isfinite(made).all():
-            raise ValueError(f"{self.name} made values that are not finite")
-        if made.min() == made.max():
-            raise ValueError(f"{self.name} left nothing to see")
-        return made, list(made.meta.get(RECORDS, ())) if isinstance(made, MetaTensor) else []
+        try:
+            with seeded(seed):
+                item = self.chain(item)
+        except RuntimeError as error:  # MONAI's, around what the transform said
+            raise ValueError(str(root_cause(error))) from error
+        return {name: _made(name, item[key]) for name, key in zip(self.makes, ("source", "target"), strict=False)}
+
+
+def _made(name: str, image: torch.Tensor) -> Made:
+    """The image with its records, checked."""
+    if not torch.isfinite(image).all():
+        raise ValueError(f"{name} would have values that are not finite")
+    if image.min() == image.max():
+        raise ValueError(f"{name} would show nothing")
+    if not isinstance(image, MetaTensor):
+        return Made(image, [])
+    return Made(image.as_tensor(), list(image.meta.get(RECORDS, ())))
 
 
 def image_of(values: np.ndarray, affine: np.ndarray, device: str | torch.device = "cpu") -> MetaTensor:

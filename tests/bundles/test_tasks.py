@@ -162,20 +162,24 @@ def test_the_tasks_that_ship_have_no_key_that_nothing_reads(task, bundle):
         check_keys([str(file) for file in files], {})
 
 
+COARSE = {"super_resolution": {"thickness": [24.0, 36.0], "k_space": [24.0, 36.0]}}  # below a voxel nothing is lost
+
+
 @pytest.fixture(scope="module")
 def heads(tmp_path_factory):
     """Three coarse heads with everything that the tasks ask for."""
     from medtrans.cohorts import write_phantom_cohort
 
     folder = tmp_path_factory.mktemp("heads") / "set"
-    write_phantom_cohort(folder, 3, ["T1", "PET", "CT"], 8.0)
+    write_phantom_cohort(folder, 3, ["T1", "PET", "CT"], 12.0)
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS, ids=lambda path: path.stem)
 def test_the_tasks_that_ship_train_on_slices_and_simulate_volumes(workflow, task, heads, tmp_path):
-    plan = Task.read(task)
-    flow = workflow(task, dataset=heads)
+    plan = Task.read(task, COARSE.get(task.stem, {}))
+    flow = workflow(task, dataset=heads, **COARSE.get(task.stem, {}))
     train = [items(flow, "train", epoch, True)[-1]["source"] for epoch in (0, 1)]
     assert all(torch.isfinite(source).all() and source.shape == (1, 16, 16) for source in train)
     records = [source.meta["degradations"] for source in train]

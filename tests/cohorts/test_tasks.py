@@ -36,16 +36,16 @@ def test_a_setting_reaches_the_degradation_and_its_record(louder_task):
     by_name = Task.read(louder_task, {"gain": 2})
     by_place = Task.read(louder_task, {"train#degradation#0#gain": 2})
     for task in (by_name, by_place):
-        made, (record,) = task.degrade(image_of(VALUES, AFFINE), seed=0)
+        (made, (record,)) = task.degrade(image_of(VALUES, AFFINE), seed=0)["T1-loud"]
         np.testing.assert_allclose(made[0], 2 * VALUES)
         assert record == {"degradation": "Louder", "parameters": {"gain": 2.0, "spacing": [0.5, 2.0, 3.0]}}
 
 
 def test_the_same_seed_makes_the_same_image_whatever_was_made_before(task):
     image = image_of(VALUES, AFFINE)
-    first, records = task.degrade(image, seed=7)
-    other = task.degrade(image, seed=8)[0]
-    again, same = task.degrade(image, seed=7)
+    first, records = task.degrade(image, seed=7)["T1-loud"]
+    other = task.degrade(image, seed=8)["T1-loud"].image
+    again, same = task.degrade(image, seed=7)["T1-loud"]
     assert torch.equal(first, again)
     assert records == same
     assert not torch.equal(first, other)
@@ -64,8 +64,22 @@ def test_global_random_numbers_go_on_as_before(task):
 
 def test_companions_are_handed_over_by_the_names_of_their_modalities(louder_task):
     task = Task.read(louder_task, {"gain": 1})
-    made, _ = task.degrade(image_of(VALUES, AFFINE), 0, {"CT": image_of(VALUES * 0 + 5, AFFINE)})
-    np.testing.assert_allclose(made[0], VALUES + 5)
+    made = task.degrade(image_of(VALUES, AFFINE), 0, {"CT": image_of(VALUES * 0 + 5, AFFINE)})
+    np.testing.assert_allclose(made["T1-loud"].image[0], VALUES + 5)
+
+
+def test_a_degradation_may_make_the_reference_too(louder_task):
+    copied = {"_target_": "CopyItemsd", "keys": "source", "names": "target"}
+    deleted = {"_target_": "DeleteItemsd", "keys": "target"}
+    louder = {"_target_": "tiny_degradation.Louderd", "keys": "source", "gain": 2}
+    task = Task.read(
+        louder_task, {"train::degradation": [louder, deleted, copied, louder], "target_name": "T1-reference"}
+    )
+    assert task.makes == ("T1-loud", "T1-reference")
+    made = task.degrade(image_of(VALUES, AFFINE), 0)
+    np.testing.assert_allclose(made["T1-reference"].image[0], 2 * VALUES)
+    np.testing.assert_allclose(made["T1-loud"].image[0], 4 * VALUES)
+    assert [len(one.degradations) for one in made.values()] == [2, 1]
 
 
 def test_training_and_simulating_make_the_same_image_of_the_same_seed(task, tmp_path):
@@ -77,13 +91,13 @@ def test_training_and_simulating_make_the_same_image_of_the_same_seed(task, tmp_
     chain = Compose([ReadVolumesd("source"), *task.chain.transforms])
     item = {"source": str(path), "spacing": [0.5, 2.0, 3.0]}
     trained = EpochDataset([item], chain, seed=4, track_meta=True)[2, 0]["source"]
-    made, records = task.degrade(image_of(VALUES, AFFINE), seed_of(4, 2, 0))
-    assert torch.equal(trained.as_tensor(), torch.as_tensor(made).as_tensor())
+    made, records = task.degrade(image_of(VALUES, AFFINE), seed_of(4, 2, 0))["T1-loud"]
+    assert torch.equal(trained.as_tensor(), made)
     assert trained.meta["degradations"] == records
 
 
 def test_what_comes_out_without_contrast_or_not_finite_is_refused(louder_task):
-    with pytest.raises(ValueError, match="nothing to see"):
+    with pytest.raises(ValueError, match="show nothing"):
         Task.read(louder_task, {"gain": 0}).degrade(image_of(VALUES, AFFINE), 0)
     with pytest.raises(ValueError, match="not finite"):
         Task.read(louder_task, {"gain": 1e39}).degrade(image_of(VALUES, AFFINE), 0)

@@ -196,8 +196,18 @@ def mr_ct(folder):
         scan(folder / name / "MR.nii.gz", "T1", number, SAGITTAL, (44, 38, 36), motion=MOVED)
 
 
+def clean_t1(folder):
+    for number in range(3):
+        scan(folder / f"p0{number + 1}.nii.gz", "T1", number, SAGITTAL, (44, 38, 36))
+
+
+def clean_ct(folder):
+    for number in range(3):
+        scan(folder / f"p0{number + 1}.nii.gz", "CT", number, LPS)
+
+
 LAYOUTS = {
     "IXI": ixi, "BRATS_2021": brats_2021, "BRATS_2023": brats_2023, "HCP": hcp, "SYNTHRAD_2023": synthrad_2023,
     "SYNTHRAD_2025": synthrad_2025, "KIRBY21": kirby21, "MR_ART": mr_art, "PET_CT": pet_ct, "PET_TIMES": pet_times,
-    "MR_CT": mr_ct,
+    "MR_CT": mr_ct, "CLEAN_T1": clean_t1, "CLEAN_CT": clean_ct,
 }  # fmt: skip

@@ -76,6 +76,8 @@ EXPECTED = {
     "pet_ct": ({"PET", "NAC", "CT", "MU"}, ["p01", "p02", "p03"]),
     "pet_denoising": ({"PET_25", "PET_100"}, ["p01", "p02", "p03"]),
     "mr_ct": ({"MR", "CT"}, ["p01", "p02", "p03"]),
+    "t1": ({"T1"}, ["p01", "p02", "p03"]),
+    "ct": ({"CT"}, ["p01", "p02", "p03"]),
 }
 # Which formula each subject was made by, where not the place in the list.
 NUMBER = {"00000": 0, "00002": 2, "00003": 3, "1ABC003": 2, "1HNA001": 0, "1THB002": 1}

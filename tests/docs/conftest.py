@@ -19,7 +19,7 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 def _pages():
     """Every page for users, relative to the root."""
-    found = [ROOT / "README.md", *ROOT.glob("docs/*.md"), ROOT / "data_prep/README.md"]
+    found = [ROOT / "README.md", *ROOT.glob("docs/**/*.md"), ROOT / "data_prep/README.md"]
     return [path.relative_to(ROOT).as_posix() for path in sorted([*found, *ROOT.glob("bundles/*/docs/README.md")])]
 
 
@@ -113,8 +113,8 @@ def command_server():
 
 @pytest.fixture
 def workplace(tmp_path, command_server, small_settings):
-    """A fresh copy of what commands refer to: bundles without models, recipes, benchmarks, studies."""
-    for name in ("bundles", "data_prep", "benchmarks", "studies"):
+    """A fresh copy of what commands refer to: bundles without models, recipes, benchmarks, studies, tasks."""
+    for name in ("bundles", "data_prep", "benchmarks", "studies", "tasks"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("models", "eval", "__pycache__"))
     shutil.copy(ROOT / "Makefile", tmp_path)
     kept = {key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "LANG", "TMPDIR", "PYTHONPATH")}
@@ -150,7 +150,7 @@ def export(tmp_path_factory, write_mr_series):
 @pytest.fixture
 def provide(workplace, phantoms, export, layouts):
     """``provide(name)`` puts what a page takes as given into the workplace, under the name the page uses."""
-    from medtrans.cohorts import Cases
+    from medtrans.cohorts import Cases, write_phantom_cohort
 
     def put(name):
         place, cases = workplace.folder / name, list(Cases.read(phantoms))
@@ -160,6 +160,12 @@ def provide(workplace, phantoms, export, layouts):
             layouts.LAYOUTS[name](place)
         elif name == "DATASET":
             shutil.copytree(phantoms, place)
+        elif name == "CLEAN":
+            layouts.LAYOUTS["CLEAN_T1"](place)
+        elif name == "CLEAN_SET":
+            write_phantom_cohort(place, 3, ["T1", "CT", "PET"], 12.0)
+        elif name == "SCAN.nii.gz":
+            _compressed(cases[0].volumes["T1"], place)
         elif name == "SERIES":
             shutil.copytree(export / "p0" / "T1 mprage", place)
         elif name == "OTHER.nii.gz":

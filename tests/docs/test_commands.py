@@ -39,7 +39,7 @@ GIVEN = {
     "bundles/attention_unit/docs/README.md": ["DATASET"],
     "data_prep/README.md": [
         "EXPORT", "IXI", "BRATS_2021", "BRATS_2023", "HCP", "SYNTHRAD_2023", "SYNTHRAD_2025", "KIRBY21", "MR_ART",
-        "PET_CT", "PET_TIMES", "MR_CT",
+        "PET_CT", "PET_TIMES", "MR_CT", "CLEAN_T1", "CLEAN_CT",
     ],
     "docs/bundles.md": ["DATASET"],
     "docs/configuration.md": ["DATASET"],
@@ -51,6 +51,7 @@ GIVEN = {
     "docs/method-comparison.md": ["DATASET"],
     "docs/scanner-exports.md": ["EXPORT"],
     "docs/misaligned-pairs.md": ["DATASET"],
+    "docs/simulation.md": ["CLEAN", "CLEAN_SET", "SCAN.nii.gz"],
     "docs/troubleshooting.md": ["DATASET"],
     "docs/watching-a-gan.md": ["DATASET", "OTHERS"],
     "docs/tutorial.md": ["EXPORT", "NEW_SCAN.nii.gz"],
@@ -77,6 +78,8 @@ def appended(workplace, words):
         return [*words, "--subjects", "3", "--spacing", "12"]
     if words[:2] == ["medtrans", "prepare"]:
         return [*words, *COARSE]
+    if words[:2] == ["medtrans", "simulate"]:
+        return [*words, "--workers", "1"]
     if words[:2] == ["medtrans", "translate"]:
         return [*words, "--set", "threads=1"]
     if words[:2] == ["medtrans", "benchmark"]:
@@ -110,6 +113,10 @@ def appended(workplace, words):
         return [*words, "--losses", "Wasserstein,SSIM", "--start", "1", "--epochs", "1", "--repeats", "1", *sets]
     if words[:2] == ["python", "benchmarks/misaligned_pairs.py"]:
         return [*words, "--heads", "3", "--steps", "2", "--seeds", "1", "--spacing", "12", "--misalignment", "8"]
+    if words[:2] == ["python", "benchmarks/severity.py"]:
+        return [*words, "--heads", "4", "--spacing", "12", "--steps", "2", "--severities", "2", "--lesions", "1"]
+    if words[:2] == ["python", "benchmarks/degradations.py"]:
+        return [*words, "--slice", "24", "--volume", "12", "--repeats", "1"]
     if words[:2] == ["python", "benchmarks/training_step.py"]:
         small = {"image_size": "[16,16]"} | workplace.small_settings(workplace.folder / words[2])
         return [*words, "--steps", "1", *(word for key, value in small.items() for word in ("--set", f"{key}={value}"))]

@@ -49,7 +49,7 @@ def test_pictures_are_in_the_repository_used_and_small(pages):
         for mark, target in LINK.findall(prose(page))
         if mark
     }
-    there = set((ROOT / "docs/images").iterdir())
+    there = {*(ROOT / "docs/images").iterdir(), *(ROOT / "docs/simulation").glob("*.png")}
     assert shown
     assert shown == there
     assert all(path.stat().st_size < 200_000 for path in there)
@@ -80,13 +80,16 @@ def linked_from(page):
     return {path.resolve().relative_to(ROOT).as_posix() for path in targets if path.suffix == ".md" and path.is_file()}
 
 
-def test_every_bundle_and_recipe_is_linked_or_named():
+def test_every_bundle_recipe_and_task_is_linked_or_named():
     bundles = {path.parents[1].name for path in (ROOT / "bundles").glob("*/configs/train.json")}
     listed = linked_from("docs/bundles.md")
     assert {f"bundles/{name}/docs/README.md" for name in bundles} <= listed
     recipes = (ROOT / "data_prep/README.md").read_text()
     for recipe in (ROOT / "data_prep").glob("*.json"):
         assert f"`{recipe.name}`" in recipes
+    tasks = prose("docs/simulation.md")
+    for task in (ROOT / "tasks").glob("*.json"):
+        assert f"`{task.name}`" in tasks
 
 
 def test_every_page_is_reached_from_the_readme(pages):

@@ -12,7 +12,8 @@ import inspect
 import statistics
 import time
 from collections.abc import Callable
-from typing import Annotated
+from functools import partial
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from medtrans.progress import progress
 from medtrans.simulate import HeadPhantom
 from medtrans.simulate.degradation import Degradation
 
+Step = Callable[[], object]
 FIELD = 224.0  # mm, of the image, whatever its voxels
 SHOWN = {"CT": ("CT",), "PET": ("PET",)}  # what a degradation is made for, by a part of its name; MR otherwise
 
@@ -54,7 +56,7 @@ def fourier(image: torch.Tensor) -> torch.Tensor:
     return torch.fft.ifftn(torch.fft.fftn(image, dim=axes), dim=axes).abs()
 
 
-def seconds(step: Callable[[], object], device: torch.device) -> float:
+def seconds(step: Step, device: torch.device) -> float:
     """Wall time of one call."""
     start = time.perf_counter()
     step()
@@ -67,10 +69,10 @@ def table(size: int, slices: bool, repeats: int, device: torch.device) -> list[s
     """A row a degradation, ordered by time."""
     shown, spacing = images(size, slices)
     shown = {name: image.to(device) for name, image in shown.items()}
-    steps: dict[str, Callable[[], object]] = {"FFT and back": lambda: fourier(shown["T1"])}
+    steps: dict[str, Step] = {"FFT and back": lambda: fourier(shown["T1"])}
     for name, kind in degradations().items():
-        one = kind().set_random_state(0)
-        steps[name] = lambda one=one, image=shown[modality(name)]: one(image, spacing)  # type: ignore[misc]
+        one: Any = kind().set_random_state(0)
+        steps[name] = partial(one, shown[modality(name)], spacing)
     times: dict[str, list[float]] = {name: [] for name in steps}
     for step in steps.values():
         step()  # what is prepared once: plans, projectors, fields
@@ -97,7 +99,9 @@ def main(
     typer.echo(f"{name}, torch {torch.__version__}, medians of {repeats} rounds\n")
     for size, slices in ((slice_size, True), (volume, False)):
         shape = "×".join([str(size)] * (3 - slices))
-        typer.echo(f"| {shape}, voxels of {FIELD / size:.3g} mm | ms | least | of an FFT and back |\n|---|---:|---:|---:|")
+        typer.echo(
+            f"| {shape}, voxels of {FIELD / size:.3g} mm | ms | least | of an FFT and back |\n|---|---:|---:|---:|"
+        )
         typer.echo("\n".join(table(size, slices, repeats, place)) + "\n")
 
 

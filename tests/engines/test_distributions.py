@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from ignite.engine import Engine
 from torch import nn
 
 from medtrans import InputError
@@ -25,13 +24,9 @@ class Values(nn.Module):
         return [image]
 
 
-def measured(metrics, synthetic, real, batch=7):
-    engine = Engine(lambda _, items: items)
-    for name, metric in metrics.items():
-        metric.attach(engine, name)
-    items = [{"pred": p, "label": y} for p, y in zip(synthetic, real, strict=True)]
-    engine.run([items[start : start + batch] for start in range(0, len(items), batch)])
-    return engine.state.metrics
+@pytest.fixture
+def compared(measured):
+    return lambda metrics, synthetic, real, batch=7: measured(metrics, batch, pred=synthetic, label=real)
 
 
 def sets(count=60, features=5, shift=0.4, seed=0):
@@ -44,18 +39,18 @@ def sets(count=60, features=5, shift=0.4, seed=0):
     return vectors, [torch.tensor(v[:, :, None, None] + detail) for v in vectors]
 
 
-def test_the_frechet_distance_is_that_of_numpys_eigenvalues():
+def test_the_frechet_distance_is_that_of_numpys_eigenvalues(compared):
     (x, y), images = sets()
-    found = measured({"distance": FrechetDistance(FeatureVectors(Values()))}, *images)["distance"]
+    found = compared({"distance": FrechetDistance(FeatureVectors(Values()))}, *images)["distance"]
     covariances = np.cov(x, rowvar=False), np.cov(y, rowvar=False)
     root = np.sqrt(np.linalg.eigvals(covariances[0] @ covariances[1]).real.clip(0)).sum()
     expected = ((x.mean(0) - y.mean(0)) ** 2).sum() + np.trace(covariances[0] + covariances[1]) - 2 * root
     assert found == pytest.approx(expected, rel=1e-4)  # feature vectors are in single precision
 
 
-def test_the_mean_discrepancy_is_grettons_unbiased_sum_over_pairs():
+def test_the_mean_discrepancy_is_grettons_unbiased_sum_over_pairs(compared):
     (x, y), images = sets(count=23)
-    found = measured({"distance": MeanDiscrepancy(FeatureVectors(Values()))}, *images)["distance"]
+    found = compared({"distance": MeanDiscrepancy(FeatureVectors(Values()))}, *images)["distance"]
     n = len(x)
     expected = 0.0
     for i in range(n):
@@ -64,7 +59,7 @@ def test_the_mean_discrepancy_is_grettons_unbiased_sum_over_pairs():
     assert found == pytest.approx(expected, rel=1e-4, abs=1e-5)
 
 
-def test_few_images_make_the_frechet_distance_of_equal_distributions_large_and_leave_the_discrepancy_at_zero():
+def test_few_images_make_the_frechet_distance_of_equal_distributions_large_and_leave_the_discrepancy_at_zero(compared):
     """What the documentation says of small validations."""
     found = {}
     for count in (16, 400):
@@ -73,7 +68,7 @@ def test_few_images_make_the_frechet_distance_of_equal_distributions_large_and_l
             random = np.random.default_rng(seed)
             images = [torch.tensor(random.normal(size=(count, 8, 1, 1))) for _ in range(2)]
             metrics = {"f": FrechetDistance(FeatureVectors(Values())), "m": MeanDiscrepancy(FeatureVectors(Values()))}
-            distances = measured(metrics, *images, batch=count)
+            distances = compared(metrics, *images, batch=count)
             frechet.append(distances["f"])
             discrepancy.append(distances["m"])
         found[count] = np.mean(frechet), np.mean(discrepancy), np.std(discrepancy) / math.sqrt(12)
@@ -82,25 +77,25 @@ def test_few_images_make_the_frechet_distance_of_equal_distributions_large_and_l
         assert abs(mean) < 3 * error
 
 
-def test_collapse_is_seen_by_the_frechet_distance_alone():
+def test_collapse_is_seen_by_the_frechet_distance_alone(compared):
     (_, y), (_, real) = sets(count=200)
     collapsed = torch.tensor(np.broadcast_to(y.mean(0)[:, None, None], real.shape).copy())
     metrics = {"f": FrechetDistance(FeatureVectors(Values())), "m": MeanDiscrepancy(FeatureVectors(Values()))}
-    found = measured(metrics, collapsed, real)
+    found = compared(metrics, collapsed, real)
     assert found["f"] == pytest.approx(np.trace(np.cov(y, rowvar=False)), rel=0.02)
     assert abs(found["m"]) < 0.05 * found["f"]
 
 
-def test_one_image_has_no_distribution():
+def test_one_image_has_no_distribution(compared):
     _, images = sets(count=1)
     metrics = {"f": FrechetDistance(FeatureVectors(Values())), "m": MeanDiscrepancy(FeatureVectors(Values()))}
-    assert all(math.isnan(value) for value in measured(metrics, *images).values())
+    assert all(math.isnan(value) for value in compared(metrics, *images).values())
 
 
-def test_metrics_that_share_features_look_at_an_image_once():
+def test_metrics_that_share_features_look_at_an_image_once(compared):
     _, images = sets(count=20)
     shared = FeatureVectors(extractor := Values())
-    measured({"f": FrechetDistance(shared), "m": MeanDiscrepancy(shared)}, *images)
+    compared({"f": FrechetDistance(shared), "m": MeanDiscrepancy(shared)}, *images)
     assert extractor.seen == 40
 
 
@@ -130,11 +125,11 @@ def test_slices_can_be_cut_across_three_axes_only():
         FeatureVectors(RandomFeatures(), axis="oblique")
 
 
-def test_the_distance_of_two_sets_of_volumes_is_that_of_all_their_slices():
+def test_the_distance_of_two_sets_of_volumes_is_that_of_all_their_slices(compared):
     volumes = [torch.rand(4, 1, 8, 8, 6), torch.rand(4, 1, 8, 8, 6) * 0.5]
     slices = [v.movedim(4, 1).flatten(0, 1) for v in volumes]
-    found = measured({"f": FrechetDistance(FeatureVectors(RandomFeatures(), 8, "axial"))}, *volumes, batch=1)["f"]
-    assert found == pytest.approx(measured({"f": FrechetDistance(FeatureVectors(RandomFeatures(), 8))}, *slices)["f"])
+    found = compared({"f": FrechetDistance(FeatureVectors(RandomFeatures(), 8, "axial"))}, *volumes, batch=1)["f"]
+    assert found == pytest.approx(compared({"f": FrechetDistance(FeatureVectors(RandomFeatures(), 8))}, *slices)["f"])
 
 
 @pytest.mark.parametrize("shape", [(2, 16, 16), (1, 8, 9, 10)])
@@ -147,13 +142,13 @@ def test_random_features_are_the_same_for_a_seed_in_two_and_three_dimensions(sha
     assert not torch.allclose(first, other)
 
 
-def test_random_features_tell_sharp_images_from_blurred_ones():
+def test_random_features_tell_sharp_images_from_blurred_ones(compared):
     noise = torch.randn(60, 1, 32, 32, generator=torch.Generator().manual_seed(0))
     sharp = nn.functional.avg_pool2d(noise, 3, 1, 1).clamp(-1, 1)
     blurred = nn.functional.avg_pool2d(sharp, 5, 1, 2)
     features = FeatureVectors(RandomFeatures(), 16)
-    same = measured({"f": FrechetDistance(features)}, sharp[:30], sharp[30:])["f"]
-    assert measured({"f": FrechetDistance(features)}, blurred[:30], sharp[30:])["f"] > 2 * same
+    same = compared({"f": FrechetDistance(features)}, sharp[:30], sharp[30:])["f"]
+    assert compared({"f": FrechetDistance(features)}, blurred[:30], sharp[30:])["f"] > 2 * same
 
 
 def test_the_score_is_zero_for_a_perfect_model_and_minus_one_for_one_that_returns_the_source():

@@ -3,17 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from ignite.engine import Engine
 
 from medtrans.engines import SourceInformation
 
 
-def measured(sources, synthetic, batch=3):
-    engine = Engine(lambda _, items: items)
-    SourceInformation().attach(engine, "information")
-    items = [{"image": x, "pred": y} for x, y in zip(sources, synthetic, strict=True)]
-    engine.run([items[start : start + batch] for start in range(0, len(items), batch)])
-    return engine.state.metrics["information"]
+@pytest.fixture
+def information(measured):
+    metric = SourceInformation()
+    return lambda sources, synthetic: measured({"information": metric}, image=sources, pred=synthetic)["information"]
 
 
 def heads(count=8, size=24, seed=0):
@@ -23,7 +20,7 @@ def heads(count=8, size=24, seed=0):
     return images
 
 
-def test_it_is_that_of_numpys_histogram_of_the_voxels_of_the_body():
+def test_it_is_that_of_numpys_histogram_of_the_voxels_of_the_body(information):
     sources = heads()
     synthetic = (-(sources**3) + 0.1 * torch.randn(sources.shape)).clamp(-1, 1)
     body = sources.numpy() > -0.95
@@ -32,24 +29,24 @@ def test_it_is_that_of_numpys_histogram_of_the_voxels_of_the_body():
     apart = joint.sum(1, keepdims=True) * joint.sum(0, keepdims=True)
     there = joint > 0
     expected = (joint[there] * np.log(joint[there] / apart[there])).sum()
-    assert measured(sources, synthetic) == pytest.approx(expected, rel=1e-3)
+    assert information(sources, synthetic) == pytest.approx(expected, rel=1e-3)
 
 
-def test_whatever_keeps_the_anatomy_shares_much_and_other_patients_images_share_nothing():
+def test_whatever_keeps_the_anatomy_shares_much_and_other_patients_images_share_nothing(information):
     sources = heads()
-    inverted = measured(sources, -sources)
-    assert inverted == pytest.approx(measured(sources, sources), rel=0.02)
+    inverted = information(sources, -sources)
+    assert inverted == pytest.approx(information(sources, sources), rel=0.02)
     assert inverted > 3
-    assert measured(sources, heads(seed=1)) < 0.3  # the bias of few voxels: 31² / 2N
-    assert measured(sources, torch.zeros_like(sources)) == pytest.approx(0, abs=1e-9)
+    assert information(sources, heads(seed=1)) < 0.3  # the bias of few voxels: 31² / 2N
+    assert information(sources, torch.zeros_like(sources)) == pytest.approx(0, abs=1e-9)
 
 
-def test_background_does_not_count():
+def test_background_does_not_count(information):
     sources = heads()
     changed = sources.clone()
     changed[sources == -1] = torch.rand(int((sources == -1).sum())) * 2 - 1
-    assert measured(sources, changed) == pytest.approx(measured(sources, sources))
+    assert information(sources, changed) == pytest.approx(information(sources, sources))
 
 
-def test_images_without_a_body_share_nothing():
-    assert measured(torch.full((2, 1, 4, 4), -1.0), torch.rand(2, 1, 4, 4)) == 0
+def test_images_without_a_body_share_nothing(information):
+    assert information(torch.full((2, 1, 4, 4), -1.0), torch.rand(2, 1, 4, 4)) == 0

@@ -206,6 +206,40 @@ def _shared_information(one, other, bins=32):
     return float((joint[there] * np.log(joint[there] / independent[there])).sum())
 
 
+def _intensity_distance(synthetic, real, source):
+    """1-Wasserstein distance of synthetic intensities from real ones, in units of that of the source's."""
+    from scipy.stats import wasserstein_distance
+
+    return wasserstein_distance(np.ravel(synthetic), np.ravel(real)) / wasserstein_distance(
+        np.ravel(source), np.ravel(real)
+    )
+
+
+def _weights_of_both(network):
+    """Weights of a UNIT that learn from source images alone and from target images alone, found by their gradients."""
+    import torch
+
+    def reached(domain):
+        network.zero_grad(set_to_none=True)
+        network(torch.rand(2, 1, 16, 16) * 2 - 1, domain, domain).square().mean().backward()
+        weights = {name: p.grad for name, p in network.named_parameters() if p.ndim > 1 and p.grad is not None}
+        return {name for name, gradient in weights.items() if gradient.abs().max() > 0}
+
+    found = reached("source") & reached("target")
+    network.zero_grad(set_to_none=True)
+    return found
+
+
+@pytest.fixture(scope="session")
+def weights_of_both():
+    return _weights_of_both
+
+
+@pytest.fixture(scope="session")
+def intensity_distance():
+    return _intensity_distance
+
+
 @pytest.fixture(scope="session")
 def phantoms(tmp_path_factory):
     """Sixteen heads of 3.5 mm with T1 and T2: what the quick settings train on."""
@@ -242,7 +276,8 @@ def judge_both_ways():
     """``judge_both_ways(there, back, source, target)``: what two generators do to held-out pairs, means of both ways.
 
     ``psnr`` in dB; ``cycle``, mean absolute error of what was translated there and back; ``information`` in nats of an
-    image and its translation.
+    image and its translation; ``intensities``, how far those of translations are from real ones, 1 for what was not
+    translated.
     """
 
     def judge(there, back, source, target):
@@ -258,6 +293,10 @@ def judge_both_ways():
             "psnr": (_psnr(to_target, target) + _psnr(to_source, source)) / 2,
             "cycle": float(cycles) / 2,
             "information": (_shared_information(source, to_target) + _shared_information(target, to_source)) / 2,
+            "intensities": (
+                _intensity_distance(to_target, target, source) + _intensity_distance(to_source, source, target)
+            )
+            / 2,
         }
 
     return judge

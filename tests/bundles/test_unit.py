@@ -102,27 +102,37 @@ def test_what_is_translated_is_what_the_networks_direction_says(root, trained, w
             assert torch.equal(inferring(image), network.eval()(image, of, to))
 
 
-def test_inner_blocks_are_trained_as_one_for_both_domains(trained, workflow, tiny_dataset, tmp_path):
+def test_inner_blocks_are_trained_as_one_for_both_domains(trained, workflow, weights_of_both, tiny_dataset, tmp_path):
+    """As the bundle builds, trains and saves the network; with its blocks apart no image tells, this does."""
     name, run = trained
-    flow = workflow(name, tiny_dataset, tmp_path)
-    before = flow.parser.get_parsed_content("network")
+    network = workflow(name, tiny_dataset, tmp_path).parser.get_parsed_content("network")
+    before = {key: value.clone() for key, value in network.state_dict().items()}
     saved = torch.load(run / "models/checkpoint.pt", weights_only=True)
-    after = saved["network_generator"]
-    blocks = {key for key in after if key.startswith(("encoder_shared", "generator_shared"))}
-    assert {key.split(".")[0] for key in blocks} == {"encoder_shared", "generator_shared"}
-    weights = [key for key in blocks if key.endswith(("weight", "original"))]
-    assert all(not torch.equal(after[key], before.state_dict()[key]) for key in weights)
+    assert torch.load(run / "models/model.pt", weights_only=True).keys() == before.keys()
+    network.load_state_dict(saved["network_generator"])
+    shared = weights_of_both(network)
+    assert {key.split(".")[0] for key in shared} == {"encoder_shared", "generator_shared"}
+    assert all(not torch.equal(dict(network.named_parameters())[key], before[key]) for key in shared)
     # Adam has a single moment for each tensor, one of the shared blocks included
-    assert len(saved["optimizer_generator"]["state"]) == len(list(before.parameters()))
+    assert len(saved["optimizer_generator"]["state"]) == len(list(network.parameters()))
     # what is changed in the shared blocks is changed for both
-    before.load_state_dict(after)
     images = torch.rand(2, 1, 16, 16) * 2 - 1
-    with torch.no_grad():
-        codes = [before.eval()(images, domain, "code") for domain in ("source", "target")]
-        for layer in before.encoder_shared.parameters():
-            layer.mul_(0.5).add_(0.1)
-        changed = [before(images, domain, "code") for domain in ("source", "target")]
-    assert all(not torch.allclose(one, other) for one, other in zip(codes, changed, strict=True))
+    ways = [("source", "code"), ("target", "code"), ("source", "target"), ("target", "source")]
+    for blocks, of_them in ((network.encoder_shared, ways), (network.generator_shared, ways[2:])):
+        with torch.no_grad():
+            outputs = [network.eval()(images, *way) for way in of_them]
+            for parameter in blocks.parameters():
+                parameter.mul_(0.5).add_(0.1)
+            changed = [network(images, *way) for way in of_them]
+        assert all(not torch.allclose(one, other) for one, other in zip(outputs, changed, strict=True))
+
+
+@pytest.mark.parametrize("name", BUNDLES)
+def test_without_shared_blocks_nothing_is_trained_by_both_domains(
+    name, workflow, weights_of_both, tiny_dataset, tmp_path
+):
+    flow = workflow(name, tiny_dataset, tmp_path, **{"network_def::shared_blocks": 0})
+    assert not weights_of_both(flow.parser.get_parsed_content("network"))
 
 
 @pytest.mark.parametrize("name", BUNDLES)

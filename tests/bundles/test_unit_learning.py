@@ -7,7 +7,7 @@ pytestmark = pytest.mark.slow
 
 BRIEF = {"max_epochs": 4, "train::trainer::epoch_length": 75, "val_interval": 4, "val_every": 8}
 ABOVE_SOURCE = 1.0  # dB, mean of both directions, above the untranslated and the histogram-matched source
-CODES, CYCLE, ENERGY = 0.75, 1.8, 6.4  # most of each of ``distances``
+CODES, CYCLE, ENERGY, INTENSITIES = 0.75, 1.8, 6.4, 0.9  # most of each of ``distances``
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def both_ways(of, images):
     return (of(*images) + of(*images[::-1])) / 2
 
 
-def distances(network, images, psnr):
+def distances(network, images, psnr, intensity_distance):
     """What training is judged by, on held-out pairs that it never saw as such."""
     x, y = images
     with torch.no_grad():
@@ -43,17 +43,21 @@ def distances(network, images, psnr):
         # 1 for codes that have nothing to do with each other, 0 for equal ones
         "codes": float((codes[0] - codes[1]).square().sum() / sum(code.square().sum() for code in codes)),
         "energy": float(sum(code.square().mean() for code in codes) / 2),
+        # how far the translations' intensities are from real ones, 1 for what was not translated
+        "intensities": (intensity_distance(fakes["target"], y, x) + intensity_distance(fakes["source"], x, y)) / 2,
     }
 
 
 @pytest.fixture(scope="module")
-def judged(workflow, phantoms, slices, psnr, tmp_path_factory):
+def judged(workflow, phantoms, slices, psnr, intensity_distance, weights_of_both, tmp_path_factory):
     """Train the quick UNIT with changes and judge the networks that it ends with."""
 
     def train(**overrides):
         flow = workflow(tmp_path_factory.mktemp("unit"), **overrides)
         flow.run()
-        found = distances(flow.parser.get_parsed_content("network").eval(), slices(flow, phantoms, "test"), psnr)
+        network = flow.parser.get_parsed_content("network").eval()
+        found = distances(network, slices(flow, phantoms, "test"), psnr, intensity_distance)
+        found["shared"] = len(weights_of_both(network))
         print(overrides, found)
         return found
 
@@ -82,6 +86,12 @@ def test_the_quick_unit_learns(judged, bar):
     assert found["codes"] <= CODES
     assert found["cycle"] <= CYCLE
     assert found["energy"] <= ENERGY
+    assert found["intensities"] <= INTENSITIES
+    assert found["shared"] == 4, "two convolutions of the block behind the encoders and of that before the generators"
+
+
+def test_without_an_adversary_translations_keep_the_intensities_of_their_source(judged):
+    assert judged(**{"losses::adversarial::weight": 0.0})["intensities"] > INTENSITIES
 
 
 def test_with_an_adversary_that_pulls_the_wrong_way_codes_of_pairs_are_strangers(judged, bar):

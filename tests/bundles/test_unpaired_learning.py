@@ -1,7 +1,8 @@
 """They learn without pairs: quick CycleGAN and Cycle-MedGAN beat every mapping of intensities, broken ones do not.
 
-Without pairs PSNR alone does not see everything: without its cycle CycleGAN has the higher one here. What is missing
-shows in what comes back, and in how much of an image is left in its translation.
+Without pairs PSNR alone does not see everything: without its cycle CycleGAN has the higher one here, and without its
+adversary about the same. What is missing shows in what comes back, in how much of an image is left in its translation,
+and in whether translations have the other modality's intensities.
 """
 
 import pytest
@@ -12,6 +13,7 @@ pytestmark = pytest.mark.slow
 BRIEF = {"max_epochs": 2, "train::trainer::epoch_length": 60, "val_interval": 2, "val_every": 8, "threads": 1}
 ABOVE_SOURCE = 0.5  # dB, mean of both ways, above the untranslated and the histogram-matched source
 CYCLE, INFORMATION = 0.115, 0.68  # most, in units of [-1, 1]; least, in nats
+INTENSITIES = 0.88  # most; 1 is that of the untranslated images
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +60,11 @@ def test_it_learns_to_translate_both_ways_and_to_come_back(judged, bar, bundle):
     assert found["psnr"] >= bar
     assert found["cycle"] <= CYCLE
     assert found["information"] >= INFORMATION
+    assert found["intensities"] <= INTENSITIES
+
+
+def test_without_an_adversary_translations_keep_the_intensities_of_their_source(judged):
+    assert judged(**{"losses::adversarial::weight": 0.0})["intensities"] > INTENSITIES
 
 
 def test_with_the_sign_of_its_adversary_flipped_it_does_not(judged, bar):

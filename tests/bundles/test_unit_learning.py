@@ -1,4 +1,7 @@
-"""The quick UNIT learns without pairs, in one latent space; with its adversary flipped or its cycle cut it does not."""
+"""The quick UNIT, and the one with attention, learn without pairs, in one latent space; broken ones do not.
+
+Unshared blocks no image tells, at this length: what both domains train is found by gradients in the trained network.
+"""
 
 import pytest
 import torch
@@ -6,16 +9,17 @@ import torch
 pytestmark = pytest.mark.slow
 
 BRIEF = {"max_epochs": 4, "train::trainer::epoch_length": 75, "val_interval": 4, "val_every": 8}
-ABOVE_SOURCE = 1.0  # dB, mean of both directions, above the untranslated and the histogram-matched source
+# dB, mean of both directions, above the untranslated and the histogram-matched source
+ABOVE_SOURCE = {"unit": 1.0, "attention_unit": 0.7}
 CODES, CYCLE, ENERGY, INTENSITIES = 0.75, 1.8, 6.4, 0.9  # most of each of ``distances``
 
 
 @pytest.fixture(scope="module")
 def workflow(root, training_workflow, phantoms):
-    """The quick UNIT as it ships, 300 steps long."""
+    """A quick bundle as it ships, 300 steps long."""
 
-    def begin(folder, **overrides):
-        files = [root / "bundles/unit/configs" / name for name in ("train.json", "quick.json")]
+    def begin(folder, bundle="unit", **overrides):
+        files = [root / "bundles" / bundle / "configs" / name for name in ("train.json", "quick.json")]
         return training_workflow(files, phantoms, folder, **{**BRIEF, **overrides})
 
     return begin
@@ -50,15 +54,15 @@ def distances(network, images, psnr, intensity_distance):
 
 @pytest.fixture(scope="module")
 def judged(workflow, phantoms, slices, psnr, intensity_distance, weights_of_both, tmp_path_factory):
-    """Train the quick UNIT with changes and judge the networks that it ends with."""
+    """Train a quick bundle with changes and judge the network that it ends with."""
 
-    def train(**overrides):
-        flow = workflow(tmp_path_factory.mktemp("unit"), **overrides)
+    def train(bundle="unit", **overrides):
+        flow = workflow(tmp_path_factory.mktemp(bundle), bundle, **overrides)
         flow.run()
         network = flow.parser.get_parsed_content("network").eval()
         found = distances(network, slices(flow, phantoms, "test"), psnr, intensity_distance)
         found["shared"] = len(weights_of_both(network))
-        print(overrides, found)
+        print(bundle, overrides, found)
         return found
 
     return train
@@ -77,16 +81,18 @@ def bar(workflow, phantoms, slices, psnr, matched, tmp_path_factory):
     identity, histogram = both_ways(psnr, test), both_ways(mapped, test)
     assert identity < histogram < identity + 2, "phantoms that a mapping of intensities nearly solves show nothing"
     print(f"identity {identity:.2f} dB, histogram-matched {histogram:.2f} dB")
-    return histogram + ABOVE_SOURCE
+    return {bundle: histogram + margin for bundle, margin in ABOVE_SOURCE.items()}
 
 
-def test_the_quick_unit_learns(judged, bar):
-    found = judged()
-    assert found["psnr"] >= bar
+@pytest.mark.parametrize("bundle", ["unit", "attention_unit"])
+def test_it_learns(judged, bar, bundle):
+    found = judged(bundle)
+    assert found["psnr"] >= bar[bundle]
     assert found["codes"] <= CODES
     assert found["cycle"] <= CYCLE
-    assert found["energy"] <= ENERGY
     assert found["intensities"] <= INTENSITIES
+    if bundle == "unit":  # spectral norm gives codes another scale
+        assert found["energy"] <= ENERGY
     assert found["shared"] == 4, "two convolutions of the block behind the encoders and of that before the generators"
 
 
@@ -96,7 +102,7 @@ def test_without_an_adversary_translations_keep_the_intensities_of_their_source(
 
 def test_with_an_adversary_that_pulls_the_wrong_way_codes_of_pairs_are_strangers(judged, bar):
     found = judged(**{"losses::adversarial::weight": -10.0})
-    assert found["psnr"] < bar
+    assert found["psnr"] < bar["unit"]
     assert found["codes"] > CODES
 
 

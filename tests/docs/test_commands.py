@@ -69,6 +69,10 @@ PLAIN = {"cat", "cp", "ls", "mkdir"}  # run in bash as they are
 SHORT = {"image_size": "[16,16]", "max_epochs": "1", "num_workers": "0"}
 BRIEF = ["--config", "quick.json", "--set", "image_size=[16,16]", "--set", "threads=1"]
 COARSE = ["--set", "spacing=[4,4,4]", "--set", "size=[64,64,null]", "--set", "registration#spacing=4", "--workers", "1"]
+GANS = {
+    "gan_failures": ["--epochs", "1", "--runs", "healthy"],
+    "unpaired_score": ["--seeds", "1", "--steps", "3", "--bundles", "unit"],
+}
 
 
 def appended(workplace, words):
@@ -101,11 +105,11 @@ def appended(workplace, words):
         return [*words, "--slices", "6", "--repeats", "1"]
     if words[:2] == ["python", "benchmarks/data_doctor.py"]:
         return [*words, "--heads", "2"]
-    if words[:2] == ["python", "benchmarks/gan_failures.py"]:
+    if words[0] == "python" and Path(words[1]).stem in GANS:
         small = {"image_size": "[16,16]", "network_def::channels": "4", "discriminator_def::layers": "1"}
         small["phantom"] = '{"subjects": 4, "spacing": 12, "modalities": ["T1", "T2"]}'
         sets = [word for key, value in small.items() for word in ("--set", f"{key}={value}")]
-        return [*words, "--epochs", "1", "--runs", "healthy", *sets]
+        return [*words, *GANS[Path(words[1]).stem], *sets]
     if words[:2] == ["python", "benchmarks/loss_catalogue.py"]:
         small = {"image_size": "[16,16]", "network_def::channels": "[4,4]", "discriminator_def::channels": "4"}
         small["phantom"] = '{"subjects": 4, "spacing": 12, "modalities": ["T1", "T2"]}'

@@ -230,7 +230,8 @@ def _mr_study(study: _Study, t1: _Stack, t2: _Stack, volume: np.ndarray, affine:
 def _localizer(study: _Study, stack: _Stack, plane: int, middle: int) -> list[FileDataset]:
     images = study.images(stack, "MR", 1, "3-plane localizer")[max(middle - 1, 0) : middle + 2]
     for number, image in enumerate(images):
-        image.SOPInstanceUID, image.InstanceNumber = f"{image.SOPInstanceUID}.{plane}"[:64], 3 * plane + number + 1
+        image.SOPInstanceUID = generate_uid(entropy_srcs=[str(image.SOPInstanceUID), str(plane)])
+        image.InstanceNumber = 3 * plane + number + 1
     return images
 
 

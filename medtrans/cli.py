@@ -28,6 +28,11 @@ def options(verbose: Annotated[bool, typer.Option(help="Say more while working."
     logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, format="%(message)s", stream=sys.stderr)
     for noisy in ("matplotlib", "nibabel", "pydicom", "distributed", "asyncio", "PIL", "fsspec", "monai"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
+        logging.getLogger(noisy).addFilter(_is_error)  # pydicom sets its level on import; its warnings quote headers
+
+
+def _is_error(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.ERROR
 
 
 @app.command()
@@ -43,12 +48,17 @@ def convert(
         bool, typer.Option("--keep-identifiers", help="Folders and sidecars with IDs and dates, not pseudonyms.")
     ] = False,
     layout: Annotated[str, typer.Option(help="Of the output: plain or bids.")] = "plain",
+    deidentify: Annotated[
+        bool, typer.Option("--deidentify", help="Nothing that leads back without the key: clean text, salted hashes.")
+    ] = False,
+    key: Annotated[Path | None, typer.Option(help="With --deidentify: your file of the secret.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing; show what would happen.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Series at a time [default: one a core].")] = None,
 ) -> None:
     """Convert DICOM (and NIfTI, MHA, NRRD, PAR/REC) to one NIfTI and sidecar a volume; again to add what is new."""
     from medtrans.scans.conversion import Conversion
     from medtrans.scans.convert import converted_rows
+    from medtrans.scans.deidentify.key import needed_key
     from medtrans.scans.output.table import full_name, shown, summary
 
     conversion = Conversion(pet_unit, philips_scale, gaps, tilt, analyze)
@@ -59,6 +69,7 @@ def convert(
         workers=workers,
         keep_identifiers=keep_identifiers,
         layout=layout,
+        key=needed_key(deidentify, key),
         dry_run=dry_run,
     )
     failed = [row for row in rows if row["status"] in ("failed", "would fail")]
@@ -68,6 +79,30 @@ def convert(
         typer.echo(f"failed: {full_name(row) or 'unnamed'} ({row['files']} files): {row['reason']}", err=True)
     typer.echo(summary(rows) + ("; nothing was written" if dry_run else f"; see {output / 'series.csv'}"))
     if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def deidentify(
+    export: Annotated[Path, typer.Argument(help="Folder, zip or tar of DICOM files, in any layout.")],
+    output: Annotated[Path, typer.Argument(help="Folder for the copies, deidentified.csv and report.md.")],
+    key: Annotated[Path, typer.Option(help="Your file of the secret; made when it is not there. Keep it apart.")],
+    retain: Annotated[
+        str, typer.Option(help="Any of patient,device,institution,descriptors,private, with commas.")
+    ] = "",
+    dates: Annotated[str, typer.Option(help="shift (one number of days a patient) or remove.")] = "shift",
+    burned_in: Annotated[str, typer.Option(help="Images whose pixels may show text: hold back or keep.")] = "hold",
+    table: Annotated[Path | None, typer.Option(help="Also write who became whom, to this file of yours.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Files whose headers are read at a time.")] = 1,
+) -> None:
+    """Write de-identified copies of DICOM files (PS3.15 Annex E); run again to add what is new."""
+    from medtrans.scans.deidentify.exports import deidentify_export, summary
+    from medtrans.scans.deidentify.profile import Choices
+
+    choices = Choices.of(retain, dates)
+    rows = deidentify_export(export, output, key, choices, suspected=burned_in, table=table, workers=workers)
+    typer.echo(f"{summary(rows)}; see {output / 'report.md'}")
+    if any(row["status"] == "failed" for row in rows):
         raise typer.Exit(1)
 
 
@@ -194,12 +229,19 @@ def translate(
     ] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Cases at a time [default: one a GPU, else one].")] = None,
     scheduler: Annotated[str | None, typer.Option(help="Dask scheduler, tcp://host:8786.")] = None,
+    deidentify: Annotated[
+        bool, typer.Option("--deidentify", help="With --dicom: under pseudonyms, new UIDs and moved dates.")
+    ] = False,
+    key: Annotated[Path | None, typer.Option(help="With --deidentify: your file of the secret.")] = None,
+    retain: Annotated[str, typer.Option(help="With --deidentify: see medtrans deidentify.")] = "",
 ) -> None:
     """Translate whole volumes onto their own grid, in the target's unit; run again to finish an interrupted run."""
     from medtrans.cohorts.recipe_file import override
     from medtrans.engines.bundle_run import run_inference
+    from medtrans.scans.deidentify.headers import chosen_rules
     from medtrans.scans.derived.translated import export_translated, source_export
 
+    rules = chosen_rules(deidentify, key, retain)
     export = source_export(source, like) if dicom else None
     overrides = dict(override(text) for text in settings or [])
     options = {"split": split, **overrides}
@@ -207,7 +249,7 @@ def translate(
     for row in rows:
         typer.echo(f"{row['status']}: {row['case']} {row['output']}")
     if export is not None:
-        export_translated(rows, output, export, pet_unit, resample)
+        export_translated(rows, output, export, pet_unit, resample, rules)
 
 
 @app.command()
@@ -230,13 +272,20 @@ def export(
         bool, typer.Option("--reproducible", help="UIDs by source, model and voxels; equal files every time.")
     ] = False,
     series_number: Annotated[int | None, typer.Option(min=0, help="[default: the source's + 9000]")] = None,
+    deidentify: Annotated[
+        bool, typer.Option("--deidentify", help="The series under pseudonyms, new UIDs and moved dates.")
+    ] = False,
+    key: Annotated[Path | None, typer.Option(help="With --deidentify: your file of the secret.")] = None,
+    retain: Annotated[str, typer.Option(help="With --deidentify: see medtrans deidentify.")] = "",
 ) -> None:
     """Write synthetic volumes as derived DICOM series, laid over the series they were made from."""
+    from medtrans.scans.deidentify.headers import chosen_rules
     from medtrans.scans.derived.exporting import Told, export_series
     from medtrans.scans.derived.series import Writing
 
     told = Told(modality, unit, algorithm, algorithm_version, model)
-    rows = export_series(volumes, output, like, told, Writing(resample, reproducible, series_number, pet_unit))
+    writing = Writing(resample, reproducible, series_number, pet_unit)
+    rows = export_series(volumes, output, like, told, writing, chosen_rules(deidentify, key, retain))
     typer.echo(f"{len(rows)} series written; see {output / 'exported.csv'}")
 
 

@@ -15,6 +15,8 @@ from medtrans.errors import InputError
 from medtrans.files import check_writable, remove_abandoned, written_whole
 from medtrans.progress import progress
 from medtrans.scans.conversion import Conversion
+from medtrans.scans.deidentify.key import Key
+from medtrans.scans.deidentify.volumes import deidentify_tags, key_of, tell_what_stays, without_free_text
 from medtrans.scans.export.finding import found_scans, refuse_nothing
 from medtrans.scans.formats.imagefiles import read_image
 from medtrans.scans.output.bids import with_place, write_dataset_files
@@ -46,6 +48,7 @@ class Run:
         keep_identifiers: whether sidecars say who and when.
         contents: hashes of files.
         dry: whether nothing is written, only told.
+        secret: the key of a de-identification.
     """
 
     target: Path
@@ -53,6 +56,12 @@ class Run:
     keep_identifiers: bool
     contents: Contents
     dry: bool = False
+    secret: Key | None = None
+
+    def mark(self, job: Job) -> str:
+        """What changes with the source files and what is made of them; with a key, what only its owner can repeat."""
+        mark = fingerprint(job, self.conversion, self.contents, self.keep_identifiers)
+        return mark if self.secret is None else self.secret.digest("source", mark).hex()
 
 
 def convert_export(
@@ -63,6 +72,7 @@ def convert_export(
     workers: int | None = None,
     keep_identifiers: bool = False,
     layout: str = "plain",
+    key: str | os.PathLike[str] | None = None,
     dry_run: bool = False,
 ) -> pd.DataFrame:
     """Convert every volume under ``export`` to ``output/<patient>/<study>/<series>.nii.gz`` with a ``.json`` sidecar.
@@ -80,6 +90,7 @@ def convert_export(
         keep_identifiers: name folders by PatientID and StudyInstanceUID instead of pseudonyms, and say who and when in
             the sidecars.
         layout: ``plain``, or ``bids`` for the Brain Imaging Data Structure (see :mod:`medtrans.scans.output.bids`).
+        key: file of the key of a de-identification, see :mod:`medtrans.scans.deidentify.volumes`; default none.
         dry_run: write nothing, and only say by the headers what would happen.
 
     Returns:
@@ -97,6 +108,7 @@ def convert_export(
         workers=workers,
         keep_identifiers=keep_identifiers,
         layout=layout,
+        key=key,
         dry_run=dry_run,
     )
     return frame_of(rows)
@@ -110,6 +122,7 @@ def converted_rows(
     workers: int | None = None,
     keep_identifiers: bool = False,
     layout: str = "plain",
+    key: str | os.PathLike[str] | None = None,
     dry_run: bool = False,
 ) -> list[Row]:
     """What :func:`convert_export` does, with the rows of its table as dictionaries."""
@@ -119,11 +132,16 @@ def converted_rows(
         raise InputError(target, "is the export itself", "Choose another folder to write to")
     check_writable(target)
     workers = workers or os.cpu_count() or 1
-    names = Pseudonyms(target, keep_identifiers)
-    run = Run(target, conversion or Conversion(), keep_identifiers, Contents(target / ".contents.json"), dry_run)
+    secret = None if key is None else key_of(Path(key), target, keep_identifiers)
+    names = secret.names if secret else Pseudonyms(target, keep_identifiers)
+    contents = Contents(None if secret else target / ".contents.json")
+    run = Run(target, conversion or Conversion(), keep_identifiers, contents, dry_run, secret)
     with found_scans(source, workers, leave_out=target, near=None if dry_run else target) as files:
         refuse_nothing(source, files)
         jobs = plan(files)
+        if secret is not None:
+            tell_what_stays(jobs)
+            deidentify_tags(files, secret)
         name_jobs(jobs, names, layout)
         if not dry_run:
             names.save()
@@ -237,15 +255,17 @@ def _kept(job: Job, run: Run, path: Path) -> dict[str, Any] | None:
     """The sidecar of what an earlier run made of the same files; None when it made nothing of the kind."""
     if not file_beside(path, ".json").exists():
         return None
-    return kept(path, fingerprint(job, run.conversion, run.contents, run.keep_identifiers), run.contents)
+    return kept(path, run.mark(job), run.contents)
 
 
 def _written(job: Job, run: Run, path: Path) -> dict[str, Any]:
     """Convert a job; its sidecar. The files are hashed while they are read."""
     with ThreadPoolExecutor(1) as aside:
-        mark = aside.submit(fingerprint, job, run.conversion, run.contents, run.keep_identifiers)
+        mark = aside.submit(run.mark, job)
         volume = _read(job, run.conversion)
     volume.metadata = with_place(volume.metadata, job) | {"source": mark.result()}
+    if run.secret is not None:
+        volume.metadata = without_free_text(volume.metadata)
     if run.keep_identifiers and job.part is not None:
         volume.metadata |= identifiers(job.part.frames[0])
     return write_volume(volume, path)

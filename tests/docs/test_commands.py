@@ -45,6 +45,7 @@ GIVEN = {
     "docs/configuration.md": ["DATASET"],
     "docs/data-set.md": ["CONVERTED", "MINE"],
     "docs/data-doctor.md": ["DATASET"],
+    "docs/deidentification.md": ["EXPORT", "SERIES", "OTHER.nii.gz"],
     "docs/dicom-output.md": ["EXPORT", "SERIES", "OTHER.nii.gz"],
     "docs/evaluation.md": ["DATASET", "SYNTHETIC", "REAL", "MASKS"],
     "docs/losses.md": ["DATASET", "SEGMENTER"],

@@ -18,6 +18,8 @@ from medtrans.errors import CasesFailedError, InputError
 from medtrans.files import check_writable, file_hash, remove_abandoned, written_whole
 from medtrans.progress import progress
 from medtrans.scans.conversion import Conversion
+from medtrans.scans.deidentify.headers import Deidentifier
+from medtrans.scans.derived.deidentified import deidentified_sources
 from medtrans.scans.derived.images import KINDS
 from medtrans.scans.derived.matching import source_of
 from medtrans.scans.derived.provenance import Algorithm
@@ -65,6 +67,7 @@ def export_series(
     like: str | Path,
     told: Told | None = None,
     writing: Writing | None = None,
+    rules: Deidentifier | None = None,
 ) -> list[Row]:
     """Write every synthetic volume as ``output/<name>/0001.dcm …``, laid over the series it was made from.
 
@@ -78,6 +81,7 @@ def export_series(
         like: the source series, or an export that holds them all: folder, zip, tar or file.
         told: what the sidecars do not say, or should have said.
         writing: choices; default :class:`Writing` as it stands.
+        rules: by which the series are de-identified; default not at all.
 
     Raises:
         InputError: there is nothing to write, or nowhere to write it.
@@ -89,18 +93,22 @@ def export_series(
     paths = _listed(Path(volumes)) if isinstance(volumes, (str, Path)) else list(volumes)
     _refuse_equal_names(paths)
     check_writable(output)
+    if rules is not None:
+        rules.key.refuse_inside(output)
     table = output / "exported.csv"
     rows = {row["case"]: row for row in _read(table)}
     with found_scans(like, leave_out=output) as files:
         sources, refused = source_series(files)
         if not sources:
             raise InputError(like, refused[0] if refused else "holds no series", "Give the scanner's DICOM files")
+        if rules is not None:
+            sources = deidentified_sources(sources, files, rules)
         for reason in refused:
             logger.warning("left out of --like: %s", reason)
         remove_abandoned(output)
         for path in progress(paths, "writing DICOM", unit="series"):
             name = path.name.removesuffix(suffix_of(path))
-            row = _exported(path, output / name, sources, told, writing, rows.get(name, {}))
+            row = _exported(path, output / name, sources, told, (writing, rules), rows.get(name, {}))
             rows[name] = row
             _write(table, rows.values())
             logger.log(logging.ERROR if row["status"] == "failed" else logging.INFO, "%s: %s", name, _shown(row))
@@ -135,7 +143,12 @@ def _refuse_equal_names(paths: Sequence[Path]) -> None:
 
 
 def _exported(
-    path: Path, folder: Path, sources: Sequence[SourceSeries], told: Told, writing: Writing, earlier: Mapping[str, str]
+    path: Path,
+    folder: Path,
+    sources: Sequence[SourceSeries],
+    told: Told,
+    how: tuple[Writing, Deidentifier | None],
+    earlier: Mapping[str, str],
 ) -> Row:
     """The row of one volume, once it is written."""
     row = dict.fromkeys(COLUMNS, "") | {"case": folder.name, "status": "failed"}
@@ -143,10 +156,10 @@ def _exported(
         volume, images = _synthetic(path, told)
         source = source_of(path.name, volume.array.shape, volume.affine, images, sources)
         row |= {"modality": KINDS[volume.modality].name, "like": source.name, "folder": folder.name}
-        row["fingerprint"] = _fingerprint(path, volume, source, writing)
+        row["fingerprint"] = _fingerprint(path, volume, source, *how)
         if earlier.get("fingerprint") == row["fingerprint"] and _count(folder) == earlier["images"]:
             return row | {"status": "kept", "images": earlier["images"]}
-        return row | {"status": "ok", "images": str(len(write_series(volume, source, folder, writing)))}
+        return row | {"status": "ok", "images": str(len(write_series(volume, source, folder, how[0])))}
     except InputError as error:
         reason = str(error)
     except Exception as error:  # one broken volume must not stop the others
@@ -199,9 +212,12 @@ def _loaded(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return array, np.asarray(image.affine, float)
 
 
-def _fingerprint(path: Path, volume: Synthetic, source: SourceSeries, writing: Writing) -> str:
+def _fingerprint(
+    path: Path, volume: Synthetic, source: SourceSeries, writing: Writing, rules: Deidentifier | None
+) -> str:
     """Changes with the voxels, with what is said of them, with the source and with the choices."""
     said = [volume.modality, volume.unit, asdict(volume.algorithm), source.images, asdict(writing)]
+    said += [] if rules is None else [rules.key.mark("export"), *sorted(rules.choices.retain)]
     return hashlib.sha256(json.dumps([file_hash(path), said]).encode()).hexdigest()[:16]
 
 

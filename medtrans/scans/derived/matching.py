@@ -24,7 +24,7 @@ def source_of(
         InputError: none, or several; another patient's scan on the same grid must never be guessed.
     """
     if images:
-        known = [source for source in sources if source.images == images]
+        known = [source for source in sources if images in (source.images, source.known_as)]
         if known:
             return known[0]
         problem = "was made from images that are not among those of --like, says its sidecar"

@@ -9,7 +9,6 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import numpy as np
-import pydicom
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 from pydicom.valuerep import format_number_as_ds
@@ -87,7 +86,7 @@ def write_series(volume: Synthetic, source: SourceSeries, folder: Path, writing:
         wanted = _PET_OPTIONS[writing.pet_unit]
         values = in_unit(planes.values, unit, wanted, source, volume.subject)
         planes, unit = replace(planes, values=values), wanted
-    header = pydicom.dcmread(source.first.file.path, stop_before_pixels=True, force=True)
+    header = source.header()
     stored = kind.store(planes.values)
     common = _common(volume, source, kind, unit, header, planes, writing)
     if kind.modality != "CT":

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+
+import pydicom
+from pydicom.dataset import Dataset
 
 from medtrans.errors import InputError
 from medtrans.scans.export.frames import Frame
@@ -29,6 +32,9 @@ class SourceSeries:
         patient: what identifies the patient; never shown.
         images: the same for every export of these images, see :func:`~medtrans.scans.series.naming.images_hash`.
         name: number and modality, free of patient data.
+        hashed: the frames that ``images`` is a hash of: copies, too.
+        known_as: ``images`` before it was de-identified.
+        prepared: what is done to a header of it before anything is taken from there.
     """
 
     frames: tuple[Frame, ...]
@@ -36,6 +42,9 @@ class SourceSeries:
     patient: str
     images: str
     name: str
+    hashed: tuple[Frame, ...] = ()
+    known_as: str = ""
+    prepared: Callable[[Dataset], Dataset] | None = None
 
     @cached_property
     def planes(self) -> Planes:
@@ -61,6 +70,11 @@ class SourceSeries:
         """Whether it is itself a derived series of ours."""
         told = str(self.first.tags.get("SeriesDescription", ""))
         return "DERIVED" in self.first.tags.get("ImageType", ()) and told.startswith(MARK)
+
+    def header(self) -> Dataset:
+        """The header of the first image."""
+        header = pydicom.dcmread(self.first.file.path, stop_before_pixels=True, force=True)
+        return header if self.prepared is None else self.prepared(header)
 
     @property
     def first(self) -> Frame:
@@ -88,9 +102,9 @@ def _source(job: Job) -> SourceSeries:
     stack = arrange(job.part.frames)
     if len(stack.frames) > 1:
         raise InputError("series", f"has {len(stack.frames)} time points", "Give a series of one volume")
-    source = SourceSeries(
-        tuple(stack.frames[0]), tuple(job.series_frames), job.patient, images_hash(job.part.frames), _name(job)
-    )
+    hashed = tuple(job.part.frames)
+    frames = tuple(stack.frames[0])
+    source = SourceSeries(frames, tuple(job.series_frames), job.patient, images_hash(hashed), _name(job), hashed)
     source.planes.spacing  # noqa: B018  refuses what cannot be placed
     return source
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medtrans.errors import CasesFailedError, InputError
+from medtrans.scans.deidentify.headers import Deidentifier
 from medtrans.scans.derived.exporting import export_series
 from medtrans.scans.derived.series import Writing
 
@@ -41,7 +42,12 @@ def _holds_volumes(folder: Path) -> bool:
 
 
 def export_translated(
-    rows: Sequence[Mapping[str, Any]], output: Path, like: Path, pet_unit: str = "", resample: bool = False
+    rows: Sequence[Mapping[str, Any]],
+    output: Path,
+    like: Path,
+    pet_unit: str = "",
+    resample: bool = False,
+    rules: Deidentifier | None = None,
 ) -> None:
     """Write ``output/dicom/<volume>/`` of every volume translated, and ``output/dicom/exported.csv``.
 
@@ -51,12 +57,13 @@ def export_translated(
         like: the export that holds their source series.
         pet_unit: see :class:`~medtrans.scans.derived.series.Writing`.
         resample: likewise.
+        rules: see :func:`~medtrans.scans.derived.exporting.export_series`.
 
     Raises:
         CasesFailedError: some volumes could not be written, or were not translated.
     """
     paths = [output / name for row in rows if row["status"] in ("ok", "kept") for name in row["output"].split(";")]
-    export_series(paths, output / FOLDER, like, writing=Writing(resample, pet_unit=pet_unit))
+    export_series(paths, output / FOLDER, like, writing=Writing(resample, pet_unit=pet_unit), rules=rules)
     failed = [row for row in rows if row["status"] == "failed"]
     if failed:
         problem = f"{len(failed)} of {len(rows)} cases failed, the first: {failed[0]['reason']}"

@@ -48,6 +48,7 @@ TAGS = (
     "RescaleSlope", "RescaleIntercept", "RescaleType",
     "LossyImageCompression", "Units", "SUVType", "DecayCorrection", "CorrectedImage", "DecayFactor",
     "PatientSize", "PatientSex", "DecayCorrected", "DecayCorrectionDateTime", "AttenuationCorrected",
+    "BurnedInAnnotation", "ConversionType", "BodyPartExamined",
 )  # fmt: skip
 RADIOPHARMACEUTICAL = (
     "Radiopharmaceutical",

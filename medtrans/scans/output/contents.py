@@ -19,12 +19,16 @@ class Contents:
     content; one that was changed is noticed even if its size and modification time were put back.
 
     Args:
-        path: where they are remembered between runs; a file that cannot be understood counts as empty.
+        path: where they are remembered between runs, None for nowhere; a file that cannot be understood counts as
+            empty.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None) -> None:
         self.path = path
         self.used: dict[str, str] = {}
+        self.known: dict[str, str] = {}
+        if path is None:
+            return
         try:
             known = json.loads(path.read_text(encoding="utf-8"))
             self.known = {str(key): str(value) for key, value in known.items()}
@@ -50,6 +54,8 @@ class Contents:
 
     def save(self) -> None:
         """Remember the files asked for since the beginning, and no others."""
+        if self.path is None:
+            return
         with written_whole(self.path) as temporary:
             temporary.write_text(json.dumps(self.used), encoding="utf-8")
 

@@ -31,18 +31,22 @@ class Pseudonyms:
     Args:
         folder: where the file lies, or will.
         keep_identifiers: give identifiers themselves, made fit for file names, instead of numbers.
+        kept_in: the file, where it does not lie in the folder. Numbers then follow the salted hashes, so that their
+            order tells nothing to those who know all identifiers.
     """
 
-    def __init__(self, folder: Path, keep_identifiers: bool = False) -> None:
-        self.path, self.keep_identifiers = folder / ".pseudonyms.json", keep_identifiers
+    def __init__(self, folder: Path, keep_identifiers: bool = False, kept_in: Path | None = None) -> None:
+        self.path, self.keep_identifiers = kept_in or folder / ".pseudonyms.json", keep_identifiers
+        self.secret = kept_in is not None
         self.salt, self.names = secrets.token_hex(16), {}
         if self.path.exists():
             try:
                 stored = json.loads(self.path.read_text(encoding="utf-8"))
                 self.salt, self.names = str(stored["salt"]), dict(stored["names"])
-            except (ValueError, KeyError, TypeError) as error:
-                raise InputError(self.path, "is damaged", "Convert into a new folder") from error
-        elif (folder / "series.csv").exists():
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                remedy = "Name another file for the key" if self.secret else "Convert into a new folder"
+                raise InputError(self.path, "is no key" if self.secret else "is damaged", remedy) from error
+        elif not self.secret and (folder / "series.csv").exists():
             problem = "holds an earlier conversion, but no .pseudonyms.json that says which number is whose"
             raise InputError(folder, problem, "Convert into a new folder")
         self.used: defaultdict[str, set[str]] = defaultdict(set)  # by scope, in lower case
@@ -57,7 +61,7 @@ class Pseudonyms:
             identifiers: what to name.
             form: of the names, such as ``patient-{:03d}``.
         """
-        ordered = sorted(identifiers, key=_digest)
+        ordered = sorted(identifiers, key=self._in_order)
         if self.keep_identifiers:
             return {own: self.unique(scope, f"kept {own}", fit_for_file(own) or form.format(1)) for own in ordered}
         count = 0
@@ -103,6 +107,9 @@ class Pseudonyms:
             text = json.dumps({"salt": self.salt, "names": self.names}, indent=1)
             with os.fdopen(os.open(temporary, os.O_CREAT | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
                 file.write(text)
+
+    def _in_order(self, identifier: str) -> str:
+        return _digest(f"{self.salt}:{identifier}" if self.secret else identifier)
 
     def _key(self, scope: str, identifier: str) -> str:
         return f"{scope}:{_digest(f'{self.salt}:{identifier}')[:32]}"

@@ -62,7 +62,7 @@ def plan(files: Sequence[ScanFile]) -> list[Job]:
     free = {file.path: file for file in files if not file.format}
     voxels = {path: free[path] for paths in data.values() for path in paths if path in free}
     claimed = {*voxels}
-    for file, (patient, study) in zip(files, _owners(files), strict=True):
+    for file, (patient, study) in zip(files, owners(files), strict=True):
         if file.path in claimed:
             continue  # counted with the header that names it
         uid = str(file.tags.get("SeriesInstanceUID", ""))
@@ -122,14 +122,14 @@ def _series_order(series: Series | Job) -> tuple[Any, ...]:
     return series.patient, series.study, min(_number(file, "SeriesNumber") for file in series.files), series.uid
 
 
-def _owners(files: Sequence[ScanFile]) -> list[tuple[str, str]]:
+def owners(files: Sequence[ScanFile]) -> list[tuple[str, str]]:
     """Patient and study of every file; an image without PatientID belongs to the one patient of its study."""
     known: dict[str, set[str]] = {}
     for file in files:
         if file.tags.get("PatientID") and file.tags.get("StudyInstanceUID"):
             for uid in ("StudyInstanceUID", "SeriesInstanceUID"):
                 known.setdefault(str(file.tags.get(uid)), set()).add(str(file.tags["PatientID"]))
-    owners = []
+    found = []
     for file in files:
         patient, study = owner(file)
         if not file.tags.get("PatientID"):
@@ -138,8 +138,8 @@ def _owners(files: Sequence[ScanFile]) -> list[tuple[str, str]]:
                 if len(others) == 1:
                     patient = next(iter(others))
                     break
-        owners.append((patient, study))
-    return owners
+        found.append((patient, study))
+    return found
 
 
 def data_of(file: ScanFile) -> list[Path]:

@@ -1,0 +1,67 @@
+"""De-identified volumes: scans are read under new UIDs, moved dates and clean text, so that no others can be written.
+
+SUV is computed from the true weight and dose, and from dates of which only the day was moved: the values are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from medtrans.errors import InputError
+from medtrans.scans.deidentify.headers import Deidentifier, plain_tags
+from medtrans.scans.deidentify.key import Key, Whose
+from medtrans.scans.deidentify.suspicions import burned_in, face
+from medtrans.scans.deidentify.wording import cleaned
+from medtrans.scans.export.headers import ScanFile
+from medtrans.scans.series.planning import Job, owners
+
+FREE_TEXT = ("description", "SeriesDescription", "ProtocolName", "part")
+
+
+def key_of(path: Path, target: Path, keep_identifiers: bool) -> Key:
+    """The key, once it is clear that it may be used for ``target``.
+
+    Raises:
+        InputError: it is none, it would lie in the output, the output holds an earlier conversion with hashes that
+            lead back, or identifiers are to be kept.
+    """
+    if keep_identifiers:
+        raise InputError("--deidentify", "and --keep-identifiers contradict each other", "Choose one of them")
+    if (target / ".pseudonyms.json").exists():
+        raise InputError(target, "holds an earlier conversion without --deidentify", "Convert into a new folder")
+    key = Key(path)
+    key.refuse_inside(target)
+    return key
+
+
+def deidentify_tags(files: Sequence[ScanFile], key: Key) -> None:
+    """Change, in place, what headers say of DICOM files and of their frames."""
+    rules = Deidentifier(key)
+    done: set[int] = set()
+    for file, (patient, _) in zip(files, owners(files), strict=True):
+        if file.format != "dicom":
+            continue
+        for tags in (file.tags, *(frame.tags for frame in file.frames)):
+            if id(tags) not in done:
+                done.add(id(tags))
+                new = plain_tags(rules, tags, Whose(patient, ""))
+                tags.clear()
+                tags.update(new)
+
+
+def tell_what_stays(jobs: Iterable[Job]) -> None:
+    """Note in the jobs what no change of headers takes away: faces, text in pixels."""
+    for job in jobs:
+        if job.reason or job.part is None:
+            continue
+        why, text = face(job.files), burned_in(job.tags)
+        job.notes += [f"may show a face, which stays: {why}"] if why else []
+        job.notes += [f"its pixels may show text, which stays: {text}"] if text else []
+
+
+def without_free_text(metadata: dict[str, Any]) -> dict[str, Any]:
+    """``metadata`` of a volume with words of imaging only where people can type; also of files that are no DICOM."""
+    clean = {name: cleaned(str(metadata[name])) for name in FREE_TEXT if metadata.get(name)}
+    return metadata | clean | {"deidentified": True}

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from medtrans.errors import CasesFailedError, input_error_behind
+from medtrans.errors import CasesFailedError, InputError, input_error_behind
 
 app = typer.Typer(
     name="medtrans",
@@ -241,7 +241,9 @@ def translate(
     from medtrans.scans.deidentify.headers import chosen_rules
     from medtrans.scans.derived.translated import export_translated, source_export
 
-    rules = chosen_rules(deidentify, key, retain)
+    rules = chosen_rules(deidentify, key, retain, output)
+    if rules is not None and not dicom:
+        raise InputError("--deidentify", "is for the DICOM series", "Add --dicom, or de-identify with medtrans convert")
     export = source_export(source, like) if dicom else None
     overrides = dict(override(text) for text in settings or [])
     options = {"split": split, **overrides}
@@ -285,7 +287,7 @@ def export(
 
     told = Told(modality, unit, algorithm, algorithm_version, model)
     writing = Writing(resample, reproducible, series_number, pet_unit)
-    rows = export_series(volumes, output, like, told, writing, chosen_rules(deidentify, key, retain))
+    rows = export_series(volumes, output, like, told, writing, chosen_rules(deidentify, key, retain, output))
     typer.echo(f"{len(rows)} series written; see {output / 'exported.csv'}")
 
 

@@ -119,12 +119,20 @@ class Deidentifier:
         return self.key.days(whose.patient) if self.choices.dates == "shift" else None
 
 
-def chosen_rules(wanted: bool, key: Path | None, retain: str) -> Deidentifier | None:
-    """What ``--deidentify``, ``--key`` and ``--retain`` ask for; None where nothing is asked for."""
+def chosen_rules(wanted: bool, key: Path | None, retain: str, output: Path) -> Deidentifier | None:
+    """What ``--deidentify``, ``--key`` and ``--retain`` ask for; None where nothing is asked for.
+
+    Raises:
+        InputError: one is given without another, is not understood, or the key would lie in ``output``.
+    """
     path = needed_key(wanted, key)
     if path is None and retain:
         raise InputError("--retain", "is of use with --deidentify only", "Add --deidentify")
-    return None if path is None else Deidentifier(Key(path), Choices.of(retain, "shift"))
+    if path is None:
+        return None
+    rules = Deidentifier(Key(path), Choices.of(retain, "shift"))
+    rules.key.refuse_inside(output)
+    return rules
 
 
 def known_identifiers(dataset: Dataset, institution: bool = False) -> KnownIdentifiers:

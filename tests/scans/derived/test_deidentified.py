@@ -88,9 +88,18 @@ def test_the_command_writes_it_and_a_second_time_keeps_it(scan, tmp_path, run_me
     assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.dcm")} == before
     with (tmp_path / "out" / "exported.csv").open(newline="") as file:
         assert [row["status"] for row in csv.DictReader(file)] == ["kept"]
-    code, told = run_medtrans(*words, "--retain", "patient")
-    assert code == 2
-    assert "--deidentify" in told
+
+
+def test_options_without_their_others_are_refused(scan, tmp_path, run_medtrans):
+    like = ["--like", scan.folder, "--algorithm", "Copy"]
+    for words in (
+        ["export", "x.nii.gz", tmp_path / "out", *like, "--retain", "patient"],
+        ["export", "x.nii.gz", tmp_path / "out", *like, "--deidentify", "--key", tmp_path / "out" / "key.json"],
+        ["translate", "bundles/medgan", scan.folder, tmp_path / "out", "--deidentify", "--key", tmp_path / "key.json"],
+    ):
+        code, told = run_medtrans(*words)
+        assert code == 2
+        assert "--deidentify" in told or "key.json" in told
 
 
 def test_voxels_are_those_of_the_volume(scan, tmp_path, check_voxels):

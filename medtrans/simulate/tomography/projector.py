@@ -163,13 +163,18 @@ class ParallelBeam:
         width = int(np.ceil(2 * reach.max() / self.bin_mm - 1e-9)) + 1
         first = np.empty((nx * ny, len(angles)), np.int32)
         weights = np.empty((nx * ny, len(angles), width), np.float32)
-        for view, angle in enumerate(angles):
-            middle = np.add.outer(x * np.cos(angle), y * np.sin(angle)).ravel()
-            start = np.floor((middle - reach[view]) / self.bin_mm + self.bins / 2)
-            edges = (start[:, None] + np.arange(width + 1) - self.bins / 2) * self.bin_mm - middle[:, None]
-            share = _share_below(edges.astype(np.float32), dx * abs(np.cos(angle)), dy * abs(np.sin(angle)))
-            first[:, view] = start
-            weights[:, view] = np.diff(share, axis=1) * (dx * dy / self.bin_mm)
+        for view, (angle, far) in enumerate(zip(angles, reach, strict=True)):
+            middle = np.add.outer(x * np.cos(angle), y * np.sin(angle)).ravel().astype(np.float32)
+            start = np.floor((middle - np.float32(far)) / np.float32(self.bin_mm) + np.float32(self.bins / 2))
+            edge = (start - np.float32(self.bins / 2)) * np.float32(self.bin_mm) - middle
+            first[:, view], below = start, np.float32(-0.5)
+            sides = dx * abs(np.cos(angle)), dy * abs(np.sin(angle))
+            for number in range(width):
+                edge += np.float32(self.bin_mm)
+                share = _share_below(edge, *sides)
+                weights[:, view, number] = share - below
+                below = share
+        weights *= dx * dy / self.bin_mm
         return first, weights
 
 
@@ -195,9 +200,14 @@ def _share_below(distance: np.ndarray, one: float, other: float) -> np.ndarray:
     low, high = sorted((one, other))
     low = max(low, 1e-6 * high)
     far = np.abs(distance)
-    slope = np.maximum((high + low) / 2 - far, 0.0)
-    share = np.where(far <= (high - low) / 2, far / high, 0.5 - slope**2 / (2 * high * low))
-    return np.copysign(share, distance)
+    flank = np.clip(far - np.float32((high - low) / 2), 0, np.float32(low))
+    share = np.minimum(far, np.float32((high - low) / 2))
+    share += flank
+    flank *= flank
+    flank *= np.float32(0.5 / low)
+    share -= flank
+    share *= np.float32(1 / high)
+    return np.copysign(share, distance, out=share)
 
 
 def _in_torch(matrix: sparse.csr_matrix, device: torch.device) -> torch.Tensor:

@@ -32,7 +32,8 @@ def added_noise(
     Maximum likelihood weights lines by 1/v, so v is their harmonic mean, and n updates have come as far as ``T =
     (1 - (1 - λ)ⁿ) / H`` with ``λ = H² r / (π f)``: EM is a gradient step of ``activity / sensitivity`` (Barrett, Wilson
     and Tsui, Phys. Med. Biol. 39:833, 1994), and r = activity · mean(1/v) / mean(factor) is how fast a voxel follows.
-    So noise is strong where there is much activity. The strength is local; the shape is that of the mean voxel.
+    So noise is strong where there is much activity, and its distribution is log-normal, as they found. The strength is
+    local; the shape is that of the mean voxel.
 
     Args:
         beam: a geometry of any few views; only the means over them matter.
@@ -59,7 +60,8 @@ def added_noise(
             variance, rate = _of_likelihood(beam, some, coincidences, lines)
         strength = (more * variance * _between(rate, power.mean((1, 2)))).sqrt()
         white = torch.randn(some.shape, generator=source).to(image.device)
-        portions.append(strength * _shaped(white, power[0 if filtered else _typical(rate, strength)]))
+        unit = _shaped(white, power[0 if filtered else _typical(rate, strength)])
+        portions.append(strength * unit if filtered else _log_normal(some, strength, unit))
     return torch.cat(portions, -1)
 
 
@@ -112,6 +114,12 @@ def _between(rate: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
     share = (place - low).clamp(0, 1)
     value = torch.lerp(table[low], table[low + 1], share)
     return torch.where(place < 0, value * (rate / RATES[0]) ** 2, value)
+
+
+def _log_normal(image: torch.Tensor, strength: torch.Tensor, unit: torch.Tensor) -> torch.Tensor:
+    """Noise of mean 0 and this standard deviation that takes no more from a voxel than there is."""
+    spread = torch.log1p((strength / image.clamp_min(1e-20)).square())
+    return torch.where(image > 0, image * torch.expm1(spread.sqrt() * unit - spread / 2), 0.0)
 
 
 def _shaped(white: torch.Tensor, power: torch.Tensor) -> torch.Tensor:

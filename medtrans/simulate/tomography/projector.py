@@ -167,7 +167,7 @@ class ParallelBeam:
             middle = np.add.outer(x * np.cos(angle), y * np.sin(angle)).ravel().astype(np.float32)
             start = np.floor((middle - np.float32(far)) / np.float32(self.bin_mm) + np.float32(self.bins / 2))
             edge = (start - np.float32(self.bins / 2)) * np.float32(self.bin_mm) - middle
-            first[:, view], below = start, np.float32(-0.5)
+            first[:, view], below = start, np.full_like(edge, -0.5)
             sides = dx * abs(np.cos(angle)), dy * abs(np.sin(angle))
             for number in range(width):
                 edge += np.float32(self.bin_mm)

@@ -16,7 +16,7 @@ from medtrans.simulate.tomography.reconstruction import WINDOWS, filtered_backpr
 
 WATER = 0.01929  # linear attenuation of water at 70 keV, the effective energy of 120 kV, in 1/mm (NIST)
 VIEWS = 240  # at most, unless more are asked for
-SLICES = 16  # reconstructed together: bounds the memory that a volume takes
+SLICES = 32  # reconstructed together: bounds the memory that a volume takes
 PHOTONS = 2e6  # per mm² at the isocentre and mAs, of 120 kV behind the usual filters, as far as they are detected
 FLOOR = 0.5  # photons that a ray reads at least: the logarithm of none is not there
 LOWEST, HIGHEST = -1024.0, 3071.0  # HU that a scanner stores in 12 bits

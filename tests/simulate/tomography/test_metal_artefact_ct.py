@@ -8,7 +8,8 @@ import torch
 
 from medtrans.simulate import MetalArtefactCT
 from medtrans.simulate.degradation import Parameters
-from medtrans.simulate.tomography.ct import WATER
+from medtrans.simulate.tomography import ParallelBeam
+from medtrans.simulate.tomography.ct import WATER, attenuation_of
 from medtrans.simulate.tomography.metal_artefact_ct import METALS, SPECTRUM, WATER_AT, as_water, implanted
 
 SIZE, STEP = 81, 2.0
@@ -123,3 +124,16 @@ def test_implants_are_in_bone_unless_a_site_is_given() -> None:
     site[:, 50, 20] = 1
     placed = MetalArtefactCT("steel", implants=1, radius=2).set_random_state(0)(scan, (STEP, STEP), site=site).numpy()
     assert placed[0, 50, 20] == 3071
+
+
+def test_metal_takes_the_place_of_the_tissue_that_was_there() -> None:
+    beam = ParallelBeam((SIZE, SIZE), (STEP, STEP), 20)
+    metal = torch.from_numpy((head(1) == 1200).astype(np.float32))
+    degradation = MetalArtefactCT("titanium", implants=0)
+    parameters = degradation.draw((1, SIZE, SIZE), (STEP, STEP))
+    lines = []
+    for bone in (500.0, 2500.0):
+        tissue = attenuation_of(torch.where(metal > 0, bone, torch.from_numpy(head(1))))
+        change = degradation.change(tissue, 0, beam, parameters, metal=metal)
+        lines.append((beam.project(tissue) + change)[beam.project(metal) > 0])
+    np.testing.assert_allclose(lines[0], lines[1], atol=1e-4)

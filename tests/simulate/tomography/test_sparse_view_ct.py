@@ -72,3 +72,9 @@ def test_weights_stand_for_all_views_and_lie_in_the_arc(views: int, kept: int, a
 
 def test_all_views_of_a_scan_are_all() -> None:
     assert view_weights(90, 500, 180.0, 0.0).tolist() == [1] * 90
+
+
+@pytest.mark.parametrize(("start", "first"), [(0.0, 0), (90.0, 60), (150.0, 100)])
+def test_an_arc_begins_where_it_says(start: float, first: int) -> None:
+    kept = np.flatnonzero(view_weights(120, 500, 45.0, start))
+    assert set(kept) == {view % 120 for view in range(first, first + 30)}

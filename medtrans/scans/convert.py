@@ -132,8 +132,8 @@ def converted_rows(
         raise InputError(target, "is the export itself", "Choose another folder to write to")
     check_writable(target)
     workers = workers or os.cpu_count() or 1
-    secret = None if key is None else key_of(Path(key), target, keep_identifiers)
-    names = secret.names if secret else Pseudonyms(target, keep_identifiers)
+    secret = None if key is None else key_of(Path(key), target, keep_identifiers, not dry_run)
+    names = None if secret else Pseudonyms(target, keep_identifiers)
     contents = Contents(None if secret else target / ".contents.json")
     run = Run(target, conversion or Conversion(), keep_identifiers, contents, dry_run, secret)
     with found_scans(source, workers, leave_out=target, near=None if dry_run else target) as files:
@@ -142,9 +142,13 @@ def converted_rows(
         if secret is not None:
             tell_what_stays(jobs)
             deidentify_tags(files, secret)
-        name_jobs(jobs, names, layout)
-        if not dry_run:
-            names.save()
+        if secret is not None:
+            with secret.naming() as kept_apart:
+                name_jobs(jobs, kept_apart, layout)
+        elif names is not None:
+            name_jobs(jobs, names, layout)
+            if not dry_run:
+                names.save()
         rows = ordered(_rows(jobs, run, workers))
     if not dry_run:
         if layout == "bids":

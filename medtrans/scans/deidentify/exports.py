@@ -19,14 +19,13 @@ from medtrans.files import check_writable, file_hash, remove_abandoned, written_
 from medtrans.progress import progress
 from medtrans.scans.deidentify.headers import Deidentifier, Tally
 from medtrans.scans.deidentify.instances import deidentified, why_not, write_copy
-from medtrans.scans.deidentify.key import Key, Whose
+from medtrans.scans.deidentify.key import Key, Whose, refuse_inside
 from medtrans.scans.deidentify.profile import Choices
 from medtrans.scans.deidentify.report import write_report
 from medtrans.scans.deidentify.suspicions import burned_in, face
 from medtrans.scans.export.finding import found_scans, refuse_nothing
 from medtrans.scans.export.headers import DIRECTORY, ScanFile
 from medtrans.scans.export.mosaic import is_mosaic
-from medtrans.scans.output.pseudonyms import fit_for_file
 from medtrans.scans.series.planning import owners
 
 COLUMNS = ("patient", "study", "series", "modality", "status", "reason", "burned_in", "face", "path", "source",
@@ -34,6 +33,13 @@ COLUMNS = ("patient", "study", "series", "modality", "status", "reason", "burned
 TABLE = "deidentified.csv"
 FORMAT = 1  # of what is written; raise it when that changes, so that old copies are made again
 BURNED_IN = ("hold", "keep")
+MODALITIES = {  # PS3.3 C.7.3.1.1.1, of images and what goes with them
+    "AR", "BI", "BMD", "CR", "CT", "CTPROTOCOL", "DG", "DMS", "DX", "ECG", "EEG", "EMG", "EPS", "ES", "FID",
+    "GM", "HD", "IO", "IOL", "IVOCT", "IVUS", "KER", "LEN", "LS", "M3D", "MG", "MR", "NM", "OAM", "OCT", "OP",
+    "OPM", "OPT", "OPTBSV", "OPTENF", "OPV", "OSS", "OT", "PA", "PT", "PX", "REG", "RESP", "RF", "RG", "RTDOSE",
+    "RTIMAGE", "RTPLAN", "RTRECORD", "RTSTRUCT", "RWV", "SC", "SEG", "SM", "SMR", "SRF", "TEXTUREMAP", "TG",
+    "US", "VA", "XA", "XC",
+}  # fmt: skip
 HELD, FAILED, SKIPPED, WRITTEN, KEPT = "held back", "failed", "skipped", "written", "kept"
 Row = dict[str, str]
 logger = logging.getLogger(__name__)
@@ -50,6 +56,7 @@ class Run:
         earlier: rows of an earlier run, by path.
         tally: what was done.
         seen: the files that copies were made of, by path, in this run.
+        folders: those cleared of what killed runs left.
     """
 
     output: Path
@@ -58,6 +65,7 @@ class Run:
     earlier: Mapping[str, Row]
     tally: Tally = field(default_factory=Counter)
     seen: dict[str, Path] = field(default_factory=dict)
+    folders: set[Path] = field(default_factory=set)
 
 
 def deidentify_export(
@@ -89,8 +97,9 @@ def deidentify_export(
     Raises:
         InputError: nothing to do, nowhere to write, or a key that is none.
     """
-    source, target, secret = Path(export), Path(output), Key(Path(key))
-    _check(source, target, secret, suspected, table)
+    source, target = Path(export), Path(output)
+    _check(source, target, Path(key), suspected, table)
+    secret = Key(Path(key))
     rules = Deidentifier(secret, choices)
     earlier = {row["path"]: row for row in _read(target / TABLE) if row["path"]}
     run = Run(target, rules, suspected == "hold", earlier)
@@ -100,7 +109,6 @@ def deidentify_export(
         owned = owners(files)
         whose = secret.owners(pair for file, pair in zip(files, owned, strict=True) if file.format == "dicom")
         places = _series(files, [whose.get(pair) for pair in owned], secret)
-        secret.names.save()
         ordered = sorted(zip(files, owned, strict=True), key=lambda one: secret.mark("order", one[0].place))
         rows = [
             _done(file, whose.get(pair), places.get(_uid_of(file, pair), ("", "")), run)
@@ -114,14 +122,13 @@ def deidentify_export(
     return rows
 
 
-def _check(source: Path, target: Path, key: Key, suspected: str, table: str | os.PathLike[str] | None) -> None:
+def _check(source: Path, target: Path, key: Path, suspected: str, table: str | os.PathLike[str] | None) -> None:
     if suspected not in BURNED_IN:
         raise InputError("--burned-in", f"is {suspected!r}", f"Choose one of {', '.join(BURNED_IN)}")
     if source.exists() and source.resolve() == target.resolve():
         raise InputError(target, "is the export itself", "Choose another folder to write to")
-    key.refuse_inside(target)
-    if table is not None and Path(table).resolve().is_relative_to(target.resolve()):
-        raise InputError(table, "would lie in the output", "Keep it apart from what you hand on")
+    for own in (key, *([] if table is None else [Path(table)])):
+        refuse_inside(own, target)
     check_writable(target)
 
 
@@ -140,14 +147,21 @@ def _series(
             gathered.setdefault(_uid_of(file, pair), []).append(file)
             named[_uid_of(file, pair)] = owner
     places = {}
-    for series in sorted(gathered, key=lambda series: key.mark("series", *series)):
-        owner, tags = named[series], gathered[series][0].tags
-        number, modality = tags.get("SeriesNumber"), fit_for_file(str(tags.get("Modality") or ""))[:16]
-        name = f"{number:03d}" if isinstance(number, int) and 0 <= number < 10**5 else "series"
-        scope = f"DICOM series of {owner.name}/{owner.study}"
-        wanted = f"{name}-{modality}" if modality else name
-        places[series] = key.names.unique(scope, series[2], wanted), face(gathered[series])
+    with key.naming() as names:
+        for series in sorted(gathered, key=lambda series: key.mark("series", *series)):
+            owner, tags = named[series], gathered[series][0].tags
+            number = tags.get("SeriesNumber")
+            name = f"{number:03d}" if isinstance(number, int) and 0 <= number < 10**5 else "series"
+            scope = f"DICOM series of {owner.name}/{owner.study}"
+            place = names.unique(scope, series[2], f"{name}-{modality_of(tags)}".removesuffix("-"))
+            places[series] = place, face(gathered[series])
     return places
+
+
+def modality_of(tags: Mapping[str, Any]) -> str:
+    """The modality where it is one of DICOM's, empty for text that somebody put there."""
+    stated = str(tags.get("Modality") or "")
+    return stated if stated in MODALITIES else ""
 
 
 def _done(file: ScanFile, whose: Whose | None, series: tuple[str, str], run: Run) -> Row:
@@ -162,7 +176,7 @@ def _done(file: ScanFile, whose: Whose | None, series: tuple[str, str], run: Run
         reason = file.problem or "says neither whose it is nor of which series"
         return row | {"status": SKIPPED if file.problem and not file.failed else FAILED, "reason": reason}
     row |= {"patient": whose.name, "study": whose.study, "series": series[0]}
-    row["modality"] = fit_for_file(str(file.tags.get("Modality") or ""))[:16]
+    row["modality"] = modality_of(file.tags)
     try:
         return _copied(file, whose, row, series[1], run)
     except InputError as error:
@@ -201,8 +215,9 @@ def _copied(file: ScanFile, whose: Whose, row: Row, faced: str, run: Run) -> Row
     if before.get("source") == row["source"] and target.is_file() and file_hash(target) == before["sha256"]:
         deidentified(dataset, run.rules, whose, run.tally, bool(faced))  # for the report
         return row | {"status": KEPT, "sha256": before["sha256"]}
-    target.parent.mkdir(parents=True, exist_ok=True)
-    remove_abandoned(target.parent)
+    if target.parent not in run.folders:
+        run.folders.add(target.parent)
+        remove_abandoned(target.parent)
     _, row["sha256"] = write_copy(file.path, target, run.rules, whose, run.tally, bool(faced))
     return row | {"status": WRITTEN}
 

@@ -19,7 +19,7 @@ from pydicom.uid import UID_dictionary
 
 from medtrans.errors import InputError
 from medtrans.scans.deidentify.dates import shifted
-from medtrans.scans.deidentify.key import Key, Whose, needed_key
+from medtrans.scans.deidentify.key import Key, Whose, needed_key, refuse_inside
 from medtrans.scans.deidentify.private import safe_elements
 from medtrans.scans.deidentify.profile import (
     CLEAN,
@@ -130,9 +130,8 @@ def chosen_rules(wanted: bool, key: Path | None, retain: str, output: Path) -> D
         raise InputError("--retain", "is of use with --deidentify only", "Add --deidentify")
     if path is None:
         return None
-    rules = Deidentifier(Key(path), Choices.of(retain, "shift"))
-    rules.key.refuse_inside(output)
-    return rules
+    refuse_inside(path, output)
+    return Deidentifier(Key(path), Choices.of(retain, "shift"))
 
 
 def known_identifiers(dataset: Dataset, institution: bool = False) -> KnownIdentifiers:

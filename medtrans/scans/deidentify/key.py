@@ -5,11 +5,15 @@ from __future__ import annotations
 import hashlib
 import hmac
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock
+
 from medtrans.errors import InputError
+from medtrans.files import check_writable
 from medtrans.scans.output.pseudonyms import Pseudonyms
 
 NEAREST, FARTHEST = 31, 3680  # days that dates are moved back by
@@ -43,6 +47,12 @@ def needed_key(wanted: bool, key: Path | None) -> Path | None:
     return key
 
 
+def refuse_inside(path: Path, folder: Path) -> None:
+    """Raise when a key, or who became whom, would lie in what is handed on."""
+    if path.resolve().is_relative_to(folder.resolve()):
+        raise InputError(path, "would lie in the output", "Keep it apart from what you hand on")
+
+
 class Key:
     """A file of the user's own: who has it can repeat a de-identification, and try identifiers against the pseudonyms.
 
@@ -52,22 +62,34 @@ class Key:
 
     Args:
         path: of the file.
+        make: whether it is made when it is not there; otherwise the secret ends with the run.
 
     Raises:
-        InputError: the file is there and is no key.
+        InputError: the file is there and is no key, or cannot be made.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, make: bool = True) -> None:
         if path.is_dir():
             raise InputError(path, "is a folder", "Name a file for the key")
-        self.path = path
+        self.path, self.make = path, make
         self.names = Pseudonyms(path.parent, kept_in=path)
+        if make and not path.exists():
+            check_writable(path.parent)
+            with self.naming():
+                pass
 
-    def refuse_inside(self, *folders: Path) -> None:
-        """Raise when the key would lie in what is handed on."""
-        for folder in folders:
-            if self.path.resolve().is_relative_to(folder.resolve()):
-                raise InputError(self.path, "would lie in the output", "Keep the key apart from what you hand on")
+    @contextmanager
+    def naming(self) -> Iterator[Pseudonyms]:
+        """The names as the file has them now; those added are saved, and no other command adds any meanwhile."""
+        if not self.make:
+            yield self.names
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.path.with_name(f".{self.path.name}.lock")):
+            if self.path.exists():
+                self.names = Pseudonyms(self.path.parent, kept_in=self.path)
+            yield self.names
+            self.names.save()
 
     def digest(self, *words: str) -> bytes:
         """32 bytes that follow from ``words`` and the secret (HMAC-SHA256), and tell nothing of either."""
@@ -90,11 +112,11 @@ class Key:
     def owners(self, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Whose]:
         """Pseudonyms for pairs of patient and study, remembered in the file."""
         pairs = {pair for pair in pairs if pair[0]}
-        patients = self.names.number("patient", {patient for patient, _ in pairs}, "patient-{:03d}")
         owners: dict[tuple[str, str], Whose] = {}
-        for patient, name in patients.items():
-            own = {study for other, study in pairs if other == patient}
-            studies = self.names.number(f"study of {name}", own, "study-{:02d}")
-            owners |= {(patient, study): Whose(patient, name, studies[study]) for study in own}
-        self.names.save()
+        with self.naming() as names:
+            patients = names.number("patient", {patient for patient, _ in pairs}, "patient-{:03d}")
+            for patient, name in patients.items():
+                own = {study for other, study in pairs if other == patient}
+                studies = names.number(f"study of {name}", own, "study-{:02d}")
+                owners |= {(patient, study): Whose(patient, name, studies[study]) for study in own}
         return owners

@@ -11,7 +11,7 @@ from typing import Any
 
 from medtrans.errors import InputError
 from medtrans.scans.deidentify.headers import Deidentifier, plain_tags
-from medtrans.scans.deidentify.key import Key, Whose
+from medtrans.scans.deidentify.key import Key, Whose, refuse_inside
 from medtrans.scans.deidentify.suspicions import burned_in, face
 from medtrans.scans.deidentify.wording import cleaned
 from medtrans.scans.export.headers import ScanFile
@@ -20,8 +20,8 @@ from medtrans.scans.series.planning import Job, owners
 FREE_TEXT = ("description", "SeriesDescription", "ProtocolName", "part")
 
 
-def key_of(path: Path, target: Path, keep_identifiers: bool) -> Key:
-    """The key, once it is clear that it may be used for ``target``.
+def key_of(path: Path, target: Path, keep_identifiers: bool, make: bool = True) -> Key:
+    """The key, once it is clear that it may be used for ``target``; see :class:`~medtrans.scans.deidentify.key.Key`.
 
     Raises:
         InputError: it is none, it would lie in the output, the output holds an earlier conversion with hashes that
@@ -31,9 +31,8 @@ def key_of(path: Path, target: Path, keep_identifiers: bool) -> Key:
         raise InputError("--deidentify", "and --keep-identifiers contradict each other", "Choose one of them")
     if (target / ".pseudonyms.json").exists():
         raise InputError(target, "holds an earlier conversion without --deidentify", "Convert into a new folder")
-    key = Key(path)
-    key.refuse_inside(target)
-    return key
+    refuse_inside(path, target)
+    return Key(path, make)
 
 
 def deidentify_tags(files: Sequence[ScanFile], key: Key) -> None:

@@ -19,6 +19,7 @@ from medtrans.files import check_writable, file_hash, remove_abandoned, written_
 from medtrans.progress import progress
 from medtrans.scans.conversion import Conversion
 from medtrans.scans.deidentify.headers import Deidentifier
+from medtrans.scans.deidentify.key import refuse_inside
 from medtrans.scans.derived.deidentified import deidentified_sources
 from medtrans.scans.derived.images import KINDS
 from medtrans.scans.derived.matching import source_of
@@ -94,7 +95,7 @@ def export_series(
     _refuse_equal_names(paths)
     check_writable(output)
     if rules is not None:
-        rules.key.refuse_inside(output)
+        refuse_inside(rules.key.path, output)
     table = output / "exported.csv"
     rows = {row["case"]: row for row in _read(table)}
     with found_scans(like, leave_out=output) as files:

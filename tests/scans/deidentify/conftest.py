@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -80,9 +81,9 @@ def rules(tmp_path):
     """``rules(*retain, dates="shift", salt=0)``: a de-identifier with a key of its own."""
 
     def make(*retain, dates="shift", salt=0) -> Deidentifier:
-        key = Key(tmp_path / f"keys-{salt}.json")
-        key.names.salt = f"{salt:032d}"
-        return Deidentifier(key, Choices(frozenset(retain), dates))
+        path = tmp_path / f"key-{salt}.json"
+        path.write_text(json.dumps({"salt": f"{salt:032d}", "names": {}}))
+        return Deidentifier(Key(path), Choices(frozenset(retain), dates))
 
     return make
 

@@ -4,7 +4,7 @@ import stat
 import pytest
 
 from medtrans import InputError
-from medtrans.scans.deidentify.key import Key, needed_key
+from medtrans.scans.deidentify.key import Key, needed_key, refuse_inside
 
 PAIRS = [(f"p{n}", f"1.2.{n}.{k}") for n in range(12) for k in range(2)]
 
@@ -41,6 +41,23 @@ def test_the_file_is_for_its_owner_only_and_holds_no_identifier(tmp_path):
     assert "Zqvortex" not in (tmp_path / "key.json").read_text()
 
 
+def test_two_commands_at_a_time_share_one_secret_and_give_no_name_twice(tmp_path):
+    one, two = Key(tmp_path / "key.json"), Key(tmp_path / "key.json")
+    assert one.uid("1.2.3") == two.uid("1.2.3")
+    names = [
+        owner.name
+        for key, pair in ((one, PAIRS[0]), (two, PAIRS[2]), (one, PAIRS[4]))
+        for owner in key.owners([pair]).values()
+    ]
+    assert len({*names}) == 3
+    assert {owner.name for owner in two.owners(PAIRS[:6]).values()} == {*names}
+
+
+def test_a_key_that_must_not_be_made_is_not(tmp_path):
+    assert Key(tmp_path / "key.json", make=False).owners(PAIRS[:1])
+    assert not list(tmp_path.iterdir())
+
+
 def test_another_file_is_no_key_and_stays_as_it_is(tmp_path):
     path = tmp_path / "settings.json"
     path.write_text('{"epochs": 3}')
@@ -51,7 +68,7 @@ def test_another_file_is_no_key_and_stays_as_it_is(tmp_path):
 
 def test_a_key_in_the_output_is_refused(tmp_path):
     with pytest.raises(InputError, match="apart from what you hand on"):
-        Key(tmp_path / "out" / "key.json").refuse_inside(tmp_path / "out")
+        refuse_inside(tmp_path / "out" / "key.json", tmp_path / "out")
 
 
 def test_options_that_need_each_other_are_asked_for(tmp_path):

@@ -1,6 +1,7 @@
 """A derived series of a de-identified source: as such a series is, and nobody's."""
 
 import csv
+import json
 
 import nibabel as nib
 import numpy as np
@@ -14,6 +15,7 @@ from medtrans.scans.deidentify.key import Key
 from medtrans.scans.deidentify.profile import Choices
 from medtrans.scans.derived.exporting import Told, export_series
 from medtrans.scans.derived.series import Writing
+from medtrans.scans.derived.translated import export_translated
 
 SECRETS = ("Zqvortex", "Ulrika", "ZQ-4711", "Elsewhere", "20200102", "19310417")
 
@@ -107,3 +109,17 @@ def test_voxels_are_those_of_the_volume(scan, tmp_path, check_voxels):
     (path,) = (tmp_path / "nifti None").rglob("*.nii.gz")
     image = nib.load(path)
     check_voxels(files[0].parent, image.get_fdata(dtype=np.float32), image.affine, 0.5)
+
+
+def test_what_translate_writes_is_nobodys_too(scan, tmp_path):
+    """As ``medtrans translate --dicom --deidentify`` calls it, once the volumes are there."""
+    (row,) = convert_export(scan.folder, tmp_path / "nifti").itertuples()
+    sidecar = tmp_path / "nifti" / row.path.replace(".nii.gz", ".json")
+    fields = json.loads(sidecar.read_text())
+    sidecar.write_text(json.dumps(fields | {"synthesis": {"algorithm": "MedGAN", "images": fields["images"]}}))
+    rules = Deidentifier(Key(tmp_path / "key.json"))
+    export_translated([{"status": "ok", "output": row.path}], tmp_path / "nifti", scan.folder, rules=rules)
+    files = sorted((tmp_path / "nifti" / "dicom").rglob("*.dcm"))
+    data = b"".join(path.read_bytes() for path in files)
+    assert len(files) == 6
+    assert not [secret for secret in SECRETS if secret.lower().encode() in data.lower()]

@@ -10,6 +10,9 @@ from scipy.optimize import brentq
 GOLDEN = math.pi * (math.sqrt(5) - 1) / 2  # 111.25°, Winkelmann et al., IEEE Trans Med Imaging 26 (2007)
 EDGE = 0.5  # cycles a voxel: the largest frequency that a grid holds
 OVERSAMPLING = 2  # samples along a readout for each that the field of view asks for
+# Areas r dr dθ at the middle of each step are a midpoint rule. Where r begins it is dr²/24 too much (Euler-Maclaurin),
+# seen as a constant over the whole image, of 2 % of an object that fills a third of it. This takes it away.
+INNERMOST = 11 / 12
 
 
 def radial(matrix: int, acceleration: float, start: float = 0.0, golden: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -22,7 +25,7 @@ def radial(matrix: int, acceleration: float, start: float = 0.0, golden: bool = 
         golden: each spoke is turned by the golden angle against the one before, not by equal parts of half a turn.
 
     Returns:
-        Points ``(2, M)`` in cycles a voxel and their areas ``(M,)``, which add up to that of the disc, π/4.
+        Points ``(2, M)`` in cycles a voxel and their areas ``(M,)``, together that of the disc, π/4.
     """
     spokes = max(1, round(math.pi / 2 * matrix / acceleration))
     angles = np.arange(spokes) * (GOLDEN if golden else math.pi / spokes) % math.pi
@@ -34,6 +37,7 @@ def radial(matrix: int, acceleration: float, start: float = 0.0, golden: bool = 
     place = ((np.arange(samples) + 0.5) / samples - 0.5) * 2 * EDGE
     turn = np.exp(1j * (angles + start))[:, None] * place
     areas = width[:, None] * np.abs(place) / samples
+    areas[:, samples // 2 - 1 : samples // 2 + 1] *= INNERMOST
     return np.stack([turn.real.ravel(), turn.imag.ravel()]), areas.ravel()
 
 
@@ -62,7 +66,8 @@ def spiral(
     turned = turns * (np.minimum(time, centre) + (np.log1p(growth * beyond) / growth if growth > 0 else beyond))
     angles = 2 * math.pi * (turned + np.arange(arms)[:, None] / arms) + start
     turn = EDGE * time * np.exp(1j * angles)
-    areas = np.broadcast_to(2 * math.pi * EDGE**2 * time / (arms * samples), turn.shape)  # r dr dθ over time and arms
+    areas = np.tile(2 * math.pi * EDGE**2 * time / (arms * samples), (arms, 1))  # r dr dθ over time and arms
+    areas[:, 0] *= INNERMOST
     return np.stack([turn.real.ravel(), turn.imag.ravel()]), areas.ravel()
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 Random = np.random.Generator
 DENSITY = 0.4  # standard deviation of the Gaussian density of samples, as a share of the largest frequency
-CROWDED = 0.25  # distance of Poisson-disc samples at the centre, as a share of that at the largest frequency
+CROWDED = 0.3  # distance of Poisson-disc samples at the centre, as a share of that at the largest frequency
 
 
 def cartesian_mask(

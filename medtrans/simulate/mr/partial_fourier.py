@@ -23,7 +23,8 @@ class PartialFourier:
         size: number of phase encodings.
         fraction: share of them that is acquired, above 1/2; the largest positive frequencies are left out.
         method: ``zero-filled``: nothing; ``homodyne``: what was acquired alone counts twice, and the part of the image
-            in phase with its low frequencies is taken (Noll et al., IEEE Trans Med Imaging 10, 1991); ``pocs``:
+            in phase with its low frequencies is taken (Noll et al., IEEE Trans Med Imaging 10, 1991), with weights
+            that are 1 at low frequencies, where a phase that varies moves the signal, and then a ramp; ``pocs``:
             projections onto the acquired data and onto that phase in turn (Haacke et al., J Magn Reson 92, 1991).
     """
 
@@ -34,7 +35,7 @@ class PartialFourier:
         reach = int(frequency[self.acquired].max()) + 1
         if reach < 1:
             raise ValueError(f"{fraction:.3g} of {size} phase encodings do not reach the zero frequency: acquire more")
-        ramp = np.clip(1 - frequency / reach, 0, 2)
+        ramp = 1 - np.sign(frequency) * np.clip(2 * np.abs(frequency) / reach - 1, 0, 1)
         ramp[2 * frequency == -size] = 1  # the one at the edge of an even grid is its own mirror image
         self.homodyne = ramp
         self.low = np.where(np.abs(frequency) < reach, np.cos(np.pi * frequency / (2 * reach)) ** 2, 0)

@@ -70,7 +70,7 @@ def test_gaussian_and_poisson_masks_are_denser_at_low_frequencies_and_random_one
         return float(np.mean([mask[inner].mean() for mask in masks]) / np.mean([mask[outer].mean() for mask in masks]))
 
     assert ratio("gaussian") > 2
-    assert ratio("poisson") > 2
+    assert ratio("poisson") > 1.5
     assert 0.8 < ratio("random") < 1.25
 
 

@@ -161,6 +161,27 @@ def test_sense_unfolds_aliases_that_the_other_combinations_leave(head) -> None:
     assert min(errors["root sum of squares"], errors["matched"]) > 0.2
 
 
+def test_sense_amplifies_noise_by_pruessmanns_g_factor() -> None:
+    """√R g σ, with g = √([(SᴴS)⁻¹]ρρ [SᴴS]ρρ) of the R places that lie on each other (Magn Reson Med 42, 1999)."""
+    size, factor = 48, 3
+    image = torch.full((1, size, size), 100.0)
+    array = CoilArray(8, (size, size), (4, 4), CPU)
+    maps = torch.stack([array.sensitivity(coil) for coil in range(8)]).numpy()
+    folded = np.stack([np.roll(maps, -alias * size // factor, axis=2) for alias in range(factor)], -1)
+    gram = np.einsum("cxya,cxyb->xyab", folded.conj(), folded)
+    g = np.sqrt(np.linalg.inv(gram)[..., 0, 0].real * gram[..., 0, 0].real)
+    sense = UndersampledMR(
+        "equispaced", factor, centre=0, coils=8, combination="cg-sense", iterations=60, noise_percent=0.5, **CLEAN
+    )
+    noise = [sense.set_random_state(seed)(image, (4, 4)).as_tensor()[0].numpy() - 100 for seed in range(30)]
+    found = np.std(noise, axis=0) / (0.5 * factor**0.5)
+    easy = g < 3  # elsewhere 60 iterations are not enough
+    assert easy.mean() > 0.6
+    ratio = found[easy] / g[easy]
+    assert ratio.mean() == pytest.approx(1, abs=0.03)
+    assert ratio.std() < 1.3 / np.sqrt(2 * 30)  # a standard deviation of 30 draws is known to 13 %
+
+
 def test_noise_of_one_coil_is_rayleigh_in_air_and_of_n_coils_chi() -> None:
     """σ of both parts is a share of the foreground's signal, here 200."""
     image = torch.zeros(1, 160, 160)
@@ -258,19 +279,29 @@ def test_a_dictionary_degrades_its_keys_alike() -> None:
     assert out["source"].meta["degradations"][0]["degradation"] == "UndersampledMR"
 
 
-def test_coils_are_normalised_and_each_is_most_sensitive_on_its_own_side() -> None:
-    array = CoilArray(6, (40, 62, 9), (1.0, 0.5, 4.0), CPU)
+@pytest.mark.parametrize(("shape", "spacing"), [((40, 62), (1.0, 0.5)), ((20, 31, 9), (2.0, 1.0, 4.0))])
+def test_coils_are_normalised_and_each_is_most_sensitive_on_its_own_side(shape, spacing) -> None:
+    array = CoilArray(6, shape, spacing, CPU)
     maps = torch.stack([array.sensitivity(coil) for coil in range(6)])
-    assert torch.allclose((maps.abs() ** 2).sum(0), torch.ones(40, 62, 9), atol=1e-5)
-    for coil in range(6):
-        angle = 2 * np.pi * coil / 6
-        weight = maps[coil].abs() ** 2
-        x, y, _ = np.meshgrid(*[np.arange(n) - (n - 1) / 2 for n in (40, 62, 9)], indexing="ij")
-        centre = [(weight * torch.as_tensor(at)).sum() / weight.sum() for at in (x, 0.5 * y)]
-        assert float(centre[0] * np.cos(angle) + centre[1] * np.sin(angle)) > 1
-    assert (
-        maps.diff(dim=1)
-    ).abs().max() < 0.2  # smooth: of magnitudes of up to 1, a voxel of 1/40 of the field of view
+    assert torch.allclose((maps.abs() ** 2).sum(0), torch.ones(shape), atol=1e-5)
+    for coil, seen in enumerate(maps):
+        angle, weight = 2 * np.pi * coil / 6, seen.abs().numpy() ** 2
+        x, y, *_ = np.meshgrid(
+            *[(np.arange(n) - (n - 1) / 2) * d for n, d in zip(shape, spacing, strict=True)], indexing="ij"
+        )
+        outwards = x * np.cos(angle) + y * np.sin(angle)
+        assert (weight * outwards).sum() / weight.sum() > 3
+    if len(shape) == 2:  # smooth: by a voxel of 1/40 of the field of view
+        assert maps.diff(dim=1).abs().max() < 0.08
+
+
+def test_a_loop_has_biot_savarts_field_on_its_axis() -> None:
+    """B ∝ a² / (a² + d²)^1.5 along the line from the coil through the centre."""
+    array = CoilArray(8, (65, 65), (3.0, 3.0), CPU)
+    line = array._received(0).abs().numpy()[:, 32]
+    away = array.ring - (np.arange(65) - 32) * 3.0
+    theory = (array.radius**2 + away**2) ** -1.5
+    assert line / line[32] == pytest.approx(theory / theory[32], rel=0.02)
 
 
 @pytest.mark.skipif(not T1.is_dir(), reason="needs the public scans")

@@ -6,11 +6,12 @@ python benchmarks/simulation_pictures/accelerated_mr.py FOLDER
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 import typer
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -22,13 +23,13 @@ from medtrans.simulate.mr.undersampling import SAMPLINGS
 ACCELERATION = 4
 SIZE = 128
 POINT_SIZE = 64
-PARTIAL = {
+PARTIAL: dict[str, dict[str, Any]] = {
     "whole": {},
     "5/8, zero-filled": {"partial_fourier": 5 / 8, "partial_fourier_method": "zero-filled"},
     "5/8, homodyne": {"partial_fourier": 5 / 8, "partial_fourier_method": "homodyne"},
     "5/8, POCS": {"partial_fourier": 5 / 8, "partial_fourier_method": "pocs"},
 }
-COILS = {
+COILS: dict[str, dict[str, Any]] = {
     "R = 3, 8 coils": {"combination": "root sum of squares"},
     "matched": {"combination": "matched"},
     "CG-SENSE": {"combination": "cg-sense", "iterations": 20},
@@ -42,12 +43,14 @@ def head() -> torch.Tensor:
     return torch.as_tensor(phantom.images(["T1"])["T1"])[None, ..., 4]
 
 
-def degraded(image: torch.Tensor, **settings: object) -> torch.Tensor:
+def degraded(image: torch.Tensor, **settings: Any) -> torch.Tensor:
     """``image`` under one seed."""
-    return UndersampledMR(**settings).set_random_state(1)(image, (1.5, 1.5)).as_tensor()  # type: ignore[arg-type]
+    fast = UndersampledMR(**settings)
+    fast.set_random_state(1)
+    return fast(image, (1.5, 1.5)).as_tensor()
 
 
-def draw_samples(axes, sampling: str, size: int) -> None:
+def draw_samples(axes: Axes, sampling: str, size: int) -> None:
     """Measured encodings in white, or where readouts run."""
     if sampling in CARTESIAN:
         mask = cartesian_mask(sampling, [size, size], ACCELERATION, 0.08, np.random.default_rng(1))
@@ -60,7 +63,7 @@ def draw_samples(axes, sampling: str, size: int) -> None:
             else radial(size, ACCELERATION, golden=golden)
         )
         axes.set_facecolor("black")
-        axes.scatter(*points, s=0.05, color="white", linewidths=0)
+        axes.scatter(points[0], points[1], s=0.05, color="white", linewidths=0)
         axes.set(xlim=(-0.5, 0.5), ylim=(-0.5, 0.5), aspect="equal")
     axes.set(xticks=[], yticks=[])
 
@@ -70,11 +73,11 @@ def draw_samplings(folder: Path) -> None:
     image = head()
     point = torch.zeros(1, POINT_SIZE, POINT_SIZE)
     point[0, POINT_SIZE // 2, POINT_SIZE // 2] = 1
-    figure = Figure(figsize=(12.6, 7.4), dpi=64, layout="constrained")
+    figure = Figure(figsize=(12.6, 7.4), dpi=54, layout="constrained")
     rows = figure.subplots(4, len(SAMPLINGS))
     bright = float(np.percentile(image, 99.5))
     for column, sampling in zip(rows.T, SAMPLINGS, strict=True):
-        settings = {"sampling": sampling, "acceleration": ACCELERATION, "encoding": "3d"}
+        settings: dict[str, Any] = {"sampling": sampling, "acceleration": ACCELERATION, "encoding": "3d"}
         draw_samples(column[0], sampling, POINT_SIZE)
         spread = degraded(point, phase=0.0, **settings)[0]
         decibels = 20 * torch.log10(spread / spread.max() + 1e-6)
@@ -88,7 +91,7 @@ def draw_samplings(folder: Path) -> None:
     figure.savefig(folder / "accelerated-mr-samplings.png")
 
 
-def draw_row(path: Path, columns: dict[str, dict], shared: dict) -> None:
+def draw_row(path: Path, columns: dict[str, dict[str, Any]], shared: dict[str, Any]) -> None:
     """A head under each setting, and below what is wrong with it."""
     image = head()
     bright = float(np.percentile(image, 99.5))
@@ -113,7 +116,7 @@ def main(folder: Annotated[Path, typer.Argument(help="Folder for the pictures.")
     draw_row(folder / "accelerated-mr-partial-fourier.png", PARTIAL, {"acceleration": 1, "phase": 3.0})
     draw_row(folder / "accelerated-mr-coils.png", COILS, {"sampling": "equispaced", "acceleration": 3, "coils": 8})
     for path in folder.glob("accelerated-mr-*.png"):
-        Image.open(path).convert("L").quantize(20).save(path, optimize=True)
+        Image.open(path).convert("L").quantize(64).save(path, optimize=True)
 
 
 if __name__ == "__main__":

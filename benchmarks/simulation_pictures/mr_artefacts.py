@@ -38,7 +38,8 @@ def draw_heads(folder: Path) -> None:
     for axes, (title, steps) in zip(figure.subplots(1, len(HEADS)), HEADS.items(), strict=True):
         seen = image
         for step in steps:
-            seen = step.set_random_state(4)(seen, (1.5, 1.5)).as_tensor()
+            step.set_random_state(4)
+            seen = step(seen, (1.5, 1.5)).as_tensor()
         axes.imshow(seen[0].T, cmap="gray", origin="lower", vmin=0, vmax=np.percentile(image, 99.5))
         axes.set_title(title, fontsize=10)
         axes.axis("off")
@@ -64,7 +65,9 @@ def draw_curves(folder: Path) -> None:
     for ratio in (0, 1, 3, 6):
         image = torch.zeros(1, 200, 200)
         image[:, 100:] = 100 * ratio
-        noisy = RicianNoise(100.0, signal=100).set_random_state(0)(image, (1, 1)).as_tensor()[:, 101:] / 100
+        noise_of_1 = RicianNoise(100.0, signal=100)
+        noise_of_1.set_random_state(0)
+        noisy = noise_of_1(image, (1, 1)).as_tensor()[:, 101:] / 100
         drawn, edges = np.histogram(noisy, 60, density=True)
         noise.plot((edges[1:] + edges[:-1]) / 2, drawn, label=f"SNR {ratio}")
         noise.plot(edges, rice(ratio).pdf(edges), ":", color="k")

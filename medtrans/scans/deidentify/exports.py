@@ -31,6 +31,7 @@ from medtrans.scans.series.planning import owners
 COLUMNS = ("patient", "study", "series", "modality", "status", "reason", "burned_in", "face", "path", "source",
            "sha256")  # fmt: skip
 TABLE = "deidentified.csv"
+SAVED_EVERY = 500  # files
 FORMAT = 1  # of what is written; raise it when that changes, so that old copies are made again
 BURNED_IN = ("hold", "keep")
 MODALITIES = {  # PS3.3 C.7.3.1.1.1, of images and what goes with them
@@ -110,10 +111,11 @@ def deidentify_export(
         whose = secret.owners(pair for file, pair in zip(files, owned, strict=True) if file.format == "dicom")
         places = _series(files, [whose.get(pair) for pair in owned], secret)
         ordered = sorted(zip(files, owned, strict=True), key=lambda one: secret.mark("order", one[0].place))
-        rows = [
-            _done(file, whose.get(pair), places.get(_uid_of(file, pair), ("", "")), run)
-            for file, pair in progress(ordered, "de-identifying", total=len(ordered), unit="file")
-        ]
+        rows: list[Row] = []
+        for file, pair in progress(ordered, "de-identifying", total=len(ordered), unit="file"):
+            rows.append(_done(file, whose.get(pair), places.get(_uid_of(file, pair), ("", "")), run))
+            if len(rows) % SAVED_EVERY == 0:  # so that a killed run keeps what it did
+                write_rows(target / TABLE, {**earlier, **{row["path"]: row for row in rows if row["path"]}}.values())
         if table is not None:
             _write_identities(Path(table), ordered, rows, whose, secret)
     rows = sorted(rows, key=lambda row: tuple(row[name] for name in COLUMNS))

@@ -1,6 +1,7 @@
 """Whole exports: tables, restarts, failures, keys; and the scanner files of several vendors."""
 
 import csv
+import itertools
 import json
 import shutil
 import stat
@@ -13,6 +14,7 @@ import pytest
 
 from medtrans import InputError
 from medtrans.scans import convert_export
+from medtrans.scans.deidentify import exports
 from medtrans.scans.deidentify.exports import deidentify_export
 from medtrans.scans.deidentify.profile import Choices
 
@@ -78,6 +80,24 @@ def test_a_second_run_keeps_what_is_there_and_adds_what_is_new(export, tmp_path)
     rows = deidentify_export(export, tmp_path / "out", tmp_path / "key.json")
     assert sorted(row["status"] for row in rows) == ["kept"] * 6 + ["written"] * 3
     assert {path: path.stat().st_mtime_ns for path in times} == times
+
+
+def test_a_killed_run_keeps_what_it_did(export, tmp_path, monkeypatch):
+    count = itertools.count()
+
+    def die_at_the_fifth(*arguments):
+        if next(count) == 4:
+            raise KeyboardInterrupt
+        return write_copy(*arguments)
+
+    write_copy = exports.write_copy
+    with monkeypatch.context() as patch:
+        patch.setattr(exports, "SAVED_EVERY", 2)
+        patch.setattr(exports, "write_copy", die_at_the_fifth)
+        with pytest.raises(KeyboardInterrupt):
+            deidentify_export(export, tmp_path / "out", tmp_path / "key.json")
+    rows = deidentify_export(export, tmp_path / "out", tmp_path / "key.json")
+    assert sorted(row["status"] for row in rows) == ["kept"] * 4 + ["written"] * 5
 
 
 def test_a_copy_that_was_changed_or_choices_that_differ_are_made_again(export, tmp_path):

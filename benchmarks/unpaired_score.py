@@ -34,7 +34,6 @@ FAULTS: dict[str, dict[str, dict[str, Any]]] = {
         "healthy": {},
         "no_adversary": {"losses::adversarial::weight": 0.0},
         "no_cycle": {"losses::cycle::weight": 0.0},
-        "no_pool": {"pool_size": 0},
     },
     "unit": {
         "healthy": {},

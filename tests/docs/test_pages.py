@@ -12,7 +12,8 @@ from medtrans.cli import app
 
 ROOT = Path(__file__).parents[2]
 LINK = re.compile(r"(!?)\[[^\]]*\]\(([^)\s]+)\)")
-NOT_OF_A_CONFIG = ("config_file", "tracking", "set", "nnodes", "rdzv_endpoint")  # monai.bundle's, medtrans', torchrun's
+# of monai.bundle, medtrans and torchrun
+NOT_OF_A_CONFIG = ("config_file", "tracking", "set", "scheduler", "workers", "nnodes", "rdzv_endpoint")
 VARIABLE = re.compile(
     r"…|: |\d[\d.]*[%D]?|'[^']*'|\b(?:T[12]|MR|VIF|patient|n|train|validation|\w+\.(?:pt|json|csv))\b|\([^)]*\)"
 )  # in messages

@@ -21,6 +21,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+bundles = typer.Typer(help="Pack a trained bundle into one file, and open one elsewhere.", no_args_is_help=True)
+app.add_typer(bundles, name="bundle")
+
 
 @app.callback()
 def options(verbose: Annotated[bool, typer.Option(help="Say more while working.")] = False) -> None:
@@ -252,6 +255,50 @@ def translate(
         typer.echo(f"{row['status']}: {row['case']} {row['output']}")
     if export is not None:
         export_translated(rows, output, export, pet_unit, resample, rules)
+
+
+@bundles.command("pack")
+def pack_bundle(
+    bundle: Annotated[Path, typer.Argument(help="Folder of a trained bundle, such as bundles/medgan.")],
+    output: Annotated[Path, typer.Argument(help="The zip, or the folder for NAME_vVERSION.zip.")],
+    models: Annotated[Path | None, typer.Option(help="Its ckpt_dir [default: BUNDLE/models].")] = None,
+    training: Annotated[Path | None, typer.Option(help="Its output_dir in training [default: BUNDLE/eval].")] = None,
+    report: Annotated[Path | None, typer.Option(help="Output of `medtrans evaluate`, for the model card.")] = None,
+    notes: Annotated[Path | None, typer.Option(help="Markdown file to add to the model card.")] = None,
+    name: Annotated[str, typer.Option(help="Of the packed bundle [default: the folder's].")] = "",
+    version: Annotated[str, typer.Option(help="[default: that of metadata.json]")] = "",
+    large_files: Annotated[
+        str, typer.Option(help="URL of the folder that the weights are fetched from, instead of packing them.")
+    ] = "",
+) -> None:
+    """Pack a trained bundle with weights, intensity contract and model card into one zip, without patient data."""
+    from medtrans.files import file_hash
+    from medtrans.sharing import Packing, pack
+
+    path = pack(bundle, output, Packing(models, training, report, notes, name, version, large_files))
+    typer.echo(f"{path}\nSHA-256 {file_hash(path)}")
+
+
+@bundles.command("unpack")
+def unpack_bundle(
+    archive: Annotated[Path, typer.Argument(help="What `medtrans bundle pack` wrote.")],
+    folder: Annotated[Path, typer.Argument(help="Where the bundle's folder goes.")] = Path("."),
+) -> None:
+    """Unpack a bundle and check every file of it."""
+    from medtrans.sharing import unpack
+
+    typer.echo(unpack(archive, folder))
+
+
+@bundles.command("verify")
+def verify_bundle(
+    packed: Annotated[Path, typer.Argument(help="A packed bundle, or the folder of an unpacked one.")],
+) -> None:
+    """Check that a bundle is what was packed, and that its weights hold no code."""
+    from medtrans.sharing import verify
+
+    said = verify(packed)
+    typer.echo(f"{said['name']} {said['version']}: all {len(said['files'])} files are as they were packed")
 
 
 @app.command()

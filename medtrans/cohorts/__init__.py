@@ -3,7 +3,13 @@
 from medtrans.cohorts.cases import SPLITS, Case, Cases
 from medtrans.cohorts.epochs import EpochDataset, EpochSampler
 from medtrans.cohorts.inputs import translation_items
-from medtrans.cohorts.modalities import describe_modalities, read_modalities, recorded_settings, write_modalities
+from medtrans.cohorts.modalities import (
+    describe_modalities,
+    read_modalities,
+    recorded_data_set,
+    recorded_settings,
+    write_modalities,
+)
 from medtrans.cohorts.phantom import default_phantom_dataset, write_phantom_cohort
 from medtrans.cohorts.prepare import prepare
 from medtrans.cohorts.recipe import Recipe
@@ -25,6 +31,7 @@ __all__ = [
     "domain_volume_items",
     "prepare",
     "read_modalities",
+    "recorded_data_set",
     "recorded_settings",
     "slice_items",
     "translation_items",

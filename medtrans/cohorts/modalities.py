@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from medtrans.cohorts.cases import Cases
+from medtrans.cohorts.cases import SPLITS, Cases
 from medtrans.cohorts.slices import Modalities, _listed
 from medtrans.errors import InputError
 from medtrans.files import written_whole
@@ -41,8 +41,8 @@ def describe_modalities(
         JSON-ready ``{"format": 1, "spacing": [mm, mm, mm], "size": [voxels or null, …] or null, "outside": "keep" or
         "background", "source": [entry, …], "target": [entry, …]}`` with an entry for each channel: ``{"modality",
         "unit", "background": physical value of air, "intensity": the rule's configuration, "window": [lower, upper,
-        unit], the median over the training cases}``, and how it was resampled and found among converted series, where
-        the recipe says so: ``"kind", "interpolation", "clamp", "series"``.
+        unit], the median over the training cases, "subjects": how many have it, by split}``, and how it was resampled
+        and found among converted series, where the recipe says so: ``"kind", "interpolation", "clamp", "series"``.
 
     Raises:
         InputError: a data set has no usable recipe.json, lacks a modality, or has no training case with it, or two
@@ -107,6 +107,18 @@ def recorded_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
     return dict(_json(Path(path), "Train the bundle again").get("settings") or {}) if Path(path).is_file() else {}
 
 
+def recorded_data_set(settings: Mapping[str, Any]) -> str:
+    """The data set that a bundle was trained on, of the settings that training recorded.
+
+    Raises:
+        InputError: it is not recorded: the bundle came packed from elsewhere, or is not trained.
+    """
+    if not settings.get("dataset_dir"):
+        problem = "is not recorded in models/modalities.json: the bundle was packed elsewhere, or is not trained"
+        raise InputError("the data set to evaluate on", problem, "Give it with --dataset_dir")
+    return str(settings["dataset_dir"])
+
+
 def _json(path: Path, remedy: str) -> dict[str, Any]:
     """The JSON object in ``path``."""
     try:
@@ -158,5 +170,10 @@ def _entry(cases: Cases, recipe: dict[str, Any], modality: str) -> dict[str, Any
         "background": float(rule["background"]),
         "intensity": rule["intensity"],
         "window": [lower, upper, unit],
+        "subjects": {split: _subjects(cases, split, modality) for split in SPLITS},
         **{key: rule[key] for key in ("kind", "interpolation", "clamp", "series") if key in rule},
     }
+
+
+def _subjects(cases: Cases, split: str, modality: str) -> int:
+    return len({case.subject for case in cases if case.split == split and modality in case.volumes})

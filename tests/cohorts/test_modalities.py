@@ -51,6 +51,7 @@ def test_the_contract_says_rule_unit_background_and_the_median_training_window(d
                 "background": 0.0,
                 "intensity": RECIPE["modalities"]["T1"]["intensity"],
                 "window": [0.0, 250.0, ""],
+                "subjects": {"train": 3, "validation": 0, "test": 1},
             }
         ],
         "target": [
@@ -60,6 +61,7 @@ def test_the_contract_says_rule_unit_background_and_the_median_training_window(d
                 "background": -1024.0,
                 "intensity": RECIPE["modalities"]["CT"]["intensity"],
                 "window": [-1024.0, 2000.0, "HU"],
+                "subjects": {"train": 3, "validation": 0, "test": 1},
                 "kind": "CT",
                 "interpolation": "cubic",
                 "clamp": [-1024.0, 3071.0],

@@ -6,6 +6,7 @@ how to run fails its page. What does not run as written:
 - ``make``: the target exists (CI runs ``make test`` itself), ``source .venv/bin/activate``: the Makefile makes it;
 - ``torchrun``: two processes on the CPU take the place of eight GPUs;
 - ``tensorboard``: the log folder holds its events, the server is not started;
+- ``trt_export``: ends without a GPU, as its page says;
 - commands on public data: only where the data are there.
 """
 
@@ -53,6 +54,7 @@ GIVEN = {
     "docs/scanner-exports.md": ["EXPORT"],
     "docs/misaligned-pairs.md": ["DATASET"],
     "docs/simulation.md": ["CLEAN", "CLEAN_SET", "SCAN.nii.gz"],
+    "docs/sharing-bundles.md": ["DATASET", "SCANS"],
     "docs/troubleshooting.md": ["DATASET"],
     "docs/watching-a-gan.md": ["DATASET", "OTHERS"],
     "docs/tutorial.md": ["EXPORT", "NEW_SCAN.nii.gz"],
@@ -61,6 +63,7 @@ TRAIN = "python -m monai.bundle run training --config_file bundles/medgan/train.
 BEFORE = {
     "docs/evaluation.md": [TRAIN],
     "docs/dicom-output.md": [TRAIN.removesuffix(" --dataset_dir DATASET")],
+    "docs/sharing-bundles.md": [TRAIN],
 }  # these pages are read after training
 FAILURES = ("medtrans convert HOSPITAL",)  # end with exit code 1, as their page says: the export has faults
 PUBLIC = ("$MEDTRANS_DATA", "trial/", "MEDTRANS_DATA=")  # what only commands on public data mention
@@ -153,6 +156,12 @@ def run_training_anew(workplace, words):
         workplace.run(appended(workplace, words))
 
 
+def run_tensorrt_export(workplace, words):
+    """The commands' process sees no GPU, also where there is one."""
+    workplace.run(words, accepted=("1",))
+    assert "Cannot find any GPU devices" in workplace.said
+
+
 def run_make(workplace, words):
     targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert set(words[1:]) <= set(targets), f"the Makefile has no target {words[1:]}"
@@ -197,6 +206,8 @@ def run(workplace, command):
         workplace.shell(command)
     elif words[0] in by_name:
         by_name[words[0]](workplace, words)
+    elif words[:4] == ["python", "-m", "monai.bundle", "trt_export"]:
+        run_tensorrt_export(workplace, words)
     elif words[:3] == ["python", "-m", "monai.bundle"]:
         run_training_anew(workplace, words)
     elif words[:3] == ["python", "-m", "medtrans.bundle_configs"]:

@@ -56,18 +56,22 @@ def test_pictures_are_in_the_repository_used_and_small(pages):
     assert all(path.stat().st_size < 200_000 for path in there)
 
 
+def subcommands():
+    """Every subcommand, those of a group as ``bundle pack``, with what it takes."""
+    for name, command in typer.main.get_command(app).commands.items():
+        inner = getattr(command, "commands", None)
+        yield from ((f"{name} {part}", of) for part, of in inner.items()) if inner else [(name, command)]
+
+
 def test_every_subcommand_is_documented_with_an_example(pages, blocks_of, commands_in):
     commands = [c for page in pages for lang, text in blocks_of(page) if lang == "bash" for c in commands_in(text)]
-    for name in typer.main.get_command(app).commands:
+    for name, _ in subcommands():
         assert any(command.startswith(f"medtrans {name} ") for command in commands), name
 
 
 def test_every_option_of_a_documented_subcommand_exists(pages):
     known = {"--help"} | {
-        option
-        for command in typer.main.get_command(app).commands.values()
-        for parameter in command.params
-        for option in parameter.opts
+        option for _, command in subcommands() for parameter in command.params for option in parameter.opts
     }
     for page in pages:
         for command, options in re.findall(r"`medtrans (\w+)([^`]*)`", prose(page)):

@@ -1,0 +1,69 @@
+"""What of a bundle's folder goes along: licence, configs, documents and weights, and no path of this machine."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from medtrans.errors import InputError
+
+ENDINGS = (".json", ".yaml", ".yml", ".conf", ".md", ".txt", ".png", ".jpg", ".svg")
+PICTURES = (".png", ".jpg", ".svg")
+WORDS = re.compile(r"[^\s\"'`,;()\[\]{}<>]+")
+OUTWARD = re.compile(r"\[([^\]]*)\]\((?:\.\./)+[^)]*\)")  # a link that leaves the bundle
+
+
+def documents(bundle: Path) -> dict[str, bytes]:
+    """Licence, configs and documents of a bundle: path in it -> content.
+
+    Links of the documents to pages outside the bundle become plain words.
+
+    Raises:
+        InputError: it is no bundle, has no licence, or a file names a path of this machine.
+    """
+    for needed in ("configs/inference.json", "configs/metadata.json", "LICENSE"):
+        if not (bundle / needed).is_file():
+            raise InputError(bundle, f"is not a complete bundle (it has no {needed})", "Give the bundle's folder")
+    found = {"LICENSE": (bundle / "LICENSE").read_bytes()}
+    for folder in ("configs", "docs"):
+        paths = (path for path in sorted((bundle / folder).rglob("*")) if path.is_file())
+        for path in paths:
+            name = path.relative_to(bundle)
+            if path.suffix in ENDINGS and not any(part.startswith(".") for part in name.parts):
+                found[name.as_posix()] = _content(path)
+    # the copies beside configs/, which make `--config_file <bundle>/train.json` work
+    return found | {
+        path.name: found[f"configs/{path.name}"]
+        for path in bundle.iterdir()
+        if path.is_file() and f"configs/{path.name}" in found
+    }
+
+
+def _content(path: Path) -> bytes:
+    if path.suffix in PICTURES:
+        return path.read_bytes()
+    text = path.read_text(encoding="utf-8")
+    text = OUTWARD.sub(r"\1", text) if path.suffix == ".md" else text
+    refuse_private_paths(text, path)
+    return text.encode()
+
+
+def refuse_private_paths(text: str, where: str | Path) -> None:
+    """Raise InputError where a text names a path of this machine, which may tell of people and places."""
+    for word in WORDS.findall(text):
+        parts = word.split("/")
+        rooted = word.startswith("/") and len(parts) > 2 and all(parts[1:3]) and Path("/", parts[1]).is_dir()
+        if rooted or word.startswith("~/") or re.match(r"[A-Za-z]:\\", word):
+            remedy = "Take it out, and give it on the command line instead"
+            raise InputError(where, f"names a path of this machine ({word})", remedy)
+
+
+def weight_files(bundle: Path) -> list[str]:
+    """Names of the files that training keeps of its best epoch, the generator's ``model.pt`` first."""
+    train = bundle / "configs/train.json"
+    if not train.is_file():
+        return ["model.pt"]
+    handlers = json.loads(train.read_text(encoding="utf-8")).get("validate", {}).get("handlers", [])
+    paths = [str(h.get("path")) for h in handlers if isinstance(h, dict) and "BestModel" in str(h.get("_target_"))]
+    return list(dict.fromkeys(["model.pt", *re.findall(r"/([\w.-]+\.pt)\b", " ".join(paths))]))

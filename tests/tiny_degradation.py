@@ -22,5 +22,4 @@ class Louder(Degradation):
 
 
 class Louderd(Degradationd):
-    def __init__(self, keys, companions=None, spacing_key="spacing", allow_missing_keys=False, **settings):
-        super().__init__(keys, Louder(**settings), companions, spacing_key, allow_missing_keys)
+    array_form = Louder

@@ -138,27 +138,29 @@ class Degradation(Randomizable, Transform):
 class Degradationd(MapTransform, Randomizable):
     """A :class:`Degradation` on entries of an item: one draw for all of them.
 
-    The dictionary form of a degradation is a subclass of three lines, which hands the settings through.
+    The dictionary form of a degradation is a subclass that names its ``array_form``.
 
     Args:
         keys: images ``(C, X, Y[, Z])`` in physical units, to degrade alike.
-        degradation: what does it.
         companions: name of a companion -> key of its entry; entries that the item lacks are not handed over.
         spacing_key: where the item says the three voxel sizes of its volume in mm; slices say their ``axis``, too.
             A MetaTensor's affine is asked where the item has no such entry.
         allow_missing_keys: pass over entries that are missing.
+        **settings: of the array form.
     """
+
+    array_form: type[Degradation]
 
     def __init__(
         self,
         keys: KeysCollection,
-        degradation: Degradation,
         companions: Mapping[str, Hashable] | None = None,
         spacing_key: Hashable = "spacing",
         allow_missing_keys: bool = False,
+        **settings: Any,
     ) -> None:
         MapTransform.__init__(self, keys, allow_missing_keys)
-        self.degradation = degradation
+        self.degradation = self.array_form(**settings)
         self.companion_keys = dict(companions or {})
         self.spacing_key = spacing_key
 

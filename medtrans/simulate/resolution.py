@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from monai.config import KeysCollection
 from scipy import special
 
 from medtrans.simulate.degradation import Degradation, Degradationd, Parameters, Range, limits
@@ -121,21 +120,9 @@ class LowResolution(Degradation):
 
 
 class LowResolutiond(Degradationd):
-    """:class:`LowResolution` of entries of an item; ``settings`` are those of the array form."""
+    """:class:`LowResolution` on entries of an item; settings are its own."""
 
-    def __init__(
-        self,
-        keys: KeysCollection,
-        spacing_key: Hashable = "spacing",
-        allow_missing_keys: bool = False,
-        **settings: object,
-    ) -> None:
-        super().__init__(
-            keys,
-            LowResolution(**settings),  # type: ignore[arg-type]
-            spacing_key=spacing_key,
-            allow_missing_keys=allow_missing_keys,
-        )
+    array_form = LowResolution
 
 
 def sliced(length: int, step: float, thickness: float, distance: float, profile: str) -> np.ndarray:

@@ -38,6 +38,14 @@ class Doubled(Degradation):
         return img / 2
 
 
+class LouderOfItems(Degradationd):
+    array_form = Louder
+
+
+class DoubledOfItems(Degradationd):
+    array_form = Doubled
+
+
 IMAGE = torch.arange(24.0).reshape(1, 4, 6)
 
 
@@ -106,7 +114,7 @@ def test_companions_are_checked_by_name_and_grid() -> None:
 
 def test_a_dictionary_shares_one_draw_between_its_keys_and_follows_composes_seed() -> None:
     item = {"source": IMAGE, "other": 2 * IMAGE, "mask": torch.zeros(1, 4, 6), "spacing": [2.0, 3.0, 4.0], "axis": 0}
-    chain = Compose([Degradationd(["source", "other"], Louder(), companions={"mask": "mask"})])
+    chain = Compose([LouderOfItems(["source", "other"], companions={"mask": "mask"})])
     first = chain.set_random_state(5)(item)
     assert torch.equal(2 * first["source"].as_tensor(), first["other"].as_tensor())
     assert first["source"].meta["degradations"][0]["parameters"]["step_mm"] == 3.0  # a sagittal slice has no x
@@ -115,7 +123,7 @@ def test_a_dictionary_shares_one_draw_between_its_keys_and_follows_composes_seed
 
 
 def test_a_dictionary_inverts_where_that_is_possible() -> None:
-    double = Degradationd("source", Doubled())
+    double = DoubledOfItems("source")
     item = double({"source": MetaTensor(IMAGE)})
     assert torch.equal(double.inverse(item)["source"].as_tensor(), IMAGE)
 

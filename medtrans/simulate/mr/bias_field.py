@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
-from monai.config import KeysCollection
 
 from medtrans.simulate.degradation import Degradation, Degradationd, Parameters, Range, limits
 from medtrans.simulate.mr.smooth_field import smooth_field
@@ -62,16 +60,6 @@ class BiasField(Degradation):
 
 
 class BiasFieldd(Degradationd):
-    """:class:`BiasField` on entries of an item.
+    """:class:`BiasField` on entries of an item; settings are its own."""
 
-    Args:
-        keys: see :class:`~medtrans.simulate.degradation.Degradationd`.
-        spacing_key: see there.
-        allow_missing_keys: see there.
-        **settings: of :class:`BiasField`.
-    """
-
-    def __init__(
-        self, keys: KeysCollection, spacing_key: Hashable = "spacing", allow_missing_keys: bool = False, **settings: Any
-    ) -> None:
-        super().__init__(keys, BiasField(**settings), None, spacing_key, allow_missing_keys)
+    array_form = BiasField

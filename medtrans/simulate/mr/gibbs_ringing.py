@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
-from monai.config import KeysCollection
 
 from medtrans.simulate.degradation import Degradation, Degradationd, Parameters, Range, limits
 from medtrans.simulate.mr.kspace import along, to_image, to_kspace
@@ -63,16 +61,6 @@ class GibbsRinging(Degradation):
 
 
 class GibbsRingingd(Degradationd):
-    """:class:`GibbsRinging` on entries of an item.
+    """:class:`GibbsRinging` on entries of an item; settings are its own."""
 
-    Args:
-        keys: see :class:`~medtrans.simulate.degradation.Degradationd`.
-        spacing_key: see there.
-        allow_missing_keys: see there.
-        **settings: of :class:`GibbsRinging`.
-    """
-
-    def __init__(
-        self, keys: KeysCollection, spacing_key: Hashable = "spacing", allow_missing_keys: bool = False, **settings: Any
-    ) -> None:
-        super().__init__(keys, GibbsRinging(**settings), None, spacing_key, allow_missing_keys)
+    array_form = GibbsRinging

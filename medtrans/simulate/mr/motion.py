@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.config import KeysCollection
 
 from medtrans.simulate.degradation import Degradation, Degradationd, Parameters, Range, limits
 from medtrans.simulate.mr.acquisition import SEQUENCES, Partitions, Slices, sequence_from, sequence_record
@@ -164,12 +163,9 @@ class MRMotion(Degradation):
 
 
 class MRMotiond(Degradationd):
-    """Dictionary form of :class:`MRMotion`; ``settings`` are its own."""
+    """:class:`MRMotion` on entries of an item; settings are its own."""
 
-    def __init__(
-        self, keys: KeysCollection, spacing_key: str = "spacing", allow_missing_keys: bool = False, **settings: Any
-    ) -> None:
-        super().__init__(keys, MRMotion(**settings), None, spacing_key, allow_missing_keys)
+    array_form = MRMotion
 
 
 def measured_at(sequence: Slices | Partitions, axes: Sequence[int], shape: Sequence[int]) -> np.ndarray:

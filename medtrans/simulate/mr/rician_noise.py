@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
-from monai.config import KeysCollection
 
 from medtrans.simulate.degradation import Degradation, Degradationd, Parameters, Range, limits, noise_source
 from medtrans.simulate.mr.signal_level import signal_level
@@ -95,16 +93,6 @@ def g_factor_map(
 
 
 class RicianNoised(Degradationd):
-    """:class:`RicianNoise` on entries of an item.
+    """:class:`RicianNoise` on entries of an item; settings are its own."""
 
-    Args:
-        keys: see :class:`~medtrans.simulate.degradation.Degradationd`.
-        spacing_key: see there.
-        allow_missing_keys: see there.
-        **settings: of :class:`RicianNoise`.
-    """
-
-    def __init__(
-        self, keys: KeysCollection, spacing_key: Hashable = "spacing", allow_missing_keys: bool = False, **settings: Any
-    ) -> None:
-        super().__init__(keys, RicianNoise(**settings), None, spacing_key, allow_missing_keys)
+    array_form = RicianNoise

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from monai.config import KeysCollection
 
 from medtrans.simulate.degradation import Degradation, Degradationd, Parameters, Range, limits
 from medtrans.simulate.mr.kspace import along
@@ -100,16 +99,6 @@ def plane_wave(sizes: Sequence[int], cycles: Sequence[int], phase: float, device
 
 
 class KSpaceSpikesd(Degradationd):
-    """:class:`KSpaceSpikes` on entries of an item.
+    """:class:`KSpaceSpikes` on entries of an item; settings are its own."""
 
-    Args:
-        keys: see :class:`~medtrans.simulate.degradation.Degradationd`.
-        spacing_key: see there.
-        allow_missing_keys: see there.
-        **settings: of :class:`KSpaceSpikes`.
-    """
-
-    def __init__(
-        self, keys: KeysCollection, spacing_key: Hashable = "spacing", allow_missing_keys: bool = False, **settings: Any
-    ) -> None:
-        super().__init__(keys, KSpaceSpikes(**settings), None, spacing_key, allow_missing_keys)
+    array_form = KSpaceSpikes

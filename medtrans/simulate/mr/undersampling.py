@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from monai.config import KeysCollection
 
 from medtrans.simulate.degradation import Degradation, Degradationd, Parameters, Range, limits, noise_source
 from medtrans.simulate.mr.coils import CoilArray
@@ -155,19 +154,9 @@ class UndersampledMR(Degradation):
 
 
 class UndersampledMRd(Degradationd):
-    """:class:`UndersampledMR` on entries of an item.
+    """:class:`UndersampledMR` on entries of an item; settings are its own."""
 
-    Args:
-        keys: see :class:`~medtrans.simulate.degradation.Degradationd`.
-        spacing_key: see there.
-        allow_missing_keys: see there.
-        **settings: of :class:`UndersampledMR`.
-    """
-
-    def __init__(
-        self, keys: KeysCollection, spacing_key: Hashable = "spacing", allow_missing_keys: bool = False, **settings: Any
-    ) -> None:
-        super().__init__(keys, UndersampledMR(**settings), None, spacing_key, allow_missing_keys)
+    array_form = UndersampledMR
 
 
 def encoding_of(parameters: Parameters, shape: Sequence[int], device: torch.device) -> Encoding:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Hashable, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
-from monai.config import KeysCollection
 
-from medtrans.simulate.degradation import Degradation, Degradationd, Parameters
+from medtrans.simulate.degradation import Degradation, Parameters
 from medtrans.simulate.tomography.projector import ParallelBeam, parallel_beam
 from medtrans.simulate.tomography.reconstruction import WINDOWS, filtered_backprojection
 
@@ -91,29 +89,6 @@ class CTDegradation(Degradation):
             hu = filtered_backprojection(beam, change, parameters["window"]) * (1000 / WATER)
             degraded[..., slices] = stored(scan, hu if "mask" not in here else hu * (here["mask"] > 0))
         return degraded.reshape(img.shape)
-
-
-class CTDegradationd(Degradationd):
-    """A :class:`CTDegradation` of entries of an item.
-
-    Args:
-        keys: scans ``(C, X, Y[, Z])`` in HU, degraded alike.
-        companions: name of a companion (``mask``) -> key of its entry.
-        spacing_key, allow_missing_keys: see :class:`~medtrans.simulate.degradation.Degradationd`.
-        **settings: of the array form.
-    """
-
-    array_form: type[CTDegradation]
-
-    def __init__(
-        self,
-        keys: KeysCollection,
-        companions: Mapping[str, Hashable] | None = None,
-        spacing_key: Hashable = "spacing",
-        allow_missing_keys: bool = False,
-        **settings: Any,
-    ) -> None:
-        super().__init__(keys, self.array_form(**settings), companions, spacing_key, allow_missing_keys)
 
 
 def photons_per_ray(

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import torch
 
-from medtrans.simulate.degradation import Parameters, Range, limits, noise_source
-from medtrans.simulate.tomography.ct import FLOOR, PHOTONS, WATER, CTDegradation, CTDegradationd, photons_per_ray
+from medtrans.simulate.degradation import Degradationd, Parameters, Range, limits, noise_source
+from medtrans.simulate.tomography.ct import FLOOR, PHOTONS, WATER, CTDegradation, photons_per_ray
 from medtrans.simulate.tomography.projector import ParallelBeam
 
 
@@ -91,7 +91,7 @@ class LowDoseCT(CTDegradation):
         return torch.log(expected / read.to(counts).clamp_min(FLOOR))
 
 
-class LowDoseCTd(CTDegradationd):
+class LowDoseCTd(Degradationd):
     """:class:`LowDoseCT` of entries of an item."""
 
     array_form = LowDoseCT

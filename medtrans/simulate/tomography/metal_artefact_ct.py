@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from medtrans.simulate.degradation import Parameters, Range, limits, noise_source
-from medtrans.simulate.tomography.ct import FLOOR, PHOTONS, WATER, CTDegradation, CTDegradationd, photons_per_ray
+from medtrans.simulate.degradation import Degradationd, Parameters, Range, limits, noise_source
+from medtrans.simulate.tomography.ct import FLOOR, PHOTONS, WATER, CTDegradation, photons_per_ray
 from medtrans.simulate.tomography.projector import ParallelBeam
 
 # A filtered spectrum of 120 kV in five lines: keV, share of the photons, and attenuation in 1/mm (NIST; densities 4.5,
@@ -127,7 +127,7 @@ class MetalArtefactCT(CTDegradation):
         return torch.where(metal > 0, torch.from_numpy(taken_for).to(clean) - clean, torch.zeros_like(clean))
 
 
-class MetalArtefactCTd(CTDegradationd):
+class MetalArtefactCTd(Degradationd):
     """:class:`MetalArtefactCT` of entries of an item."""
 
     array_form = MetalArtefactCT

@@ -230,6 +230,8 @@ class LowCountPETd(Degradationd):
         **settings: of :class:`LowCountPET`.
     """
 
+    array_form = LowCountPET
+
     def __init__(
         self,
         keys: KeysCollection,
@@ -239,8 +241,7 @@ class LowCountPETd(Degradationd):
         allow_missing_keys: bool = False,
         **settings: Any,
     ) -> None:
-        degradation = LowCountPET(**settings)
-        super().__init__(keys, degradation, companions or COMPANIONS, spacing_key, allow_missing_keys)
+        super().__init__(keys, companions or COMPANIONS, spacing_key, allow_missing_keys, **settings)
         self.reference_key = reference_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import torch
 
-from medtrans.simulate.degradation import Parameters, Range, limits
-from medtrans.simulate.tomography.ct import CTDegradation, CTDegradationd
+from medtrans.simulate.degradation import Degradationd, Parameters, Range, limits
+from medtrans.simulate.tomography.ct import CTDegradation
 from medtrans.simulate.tomography.projector import ParallelBeam
 
 
@@ -78,7 +78,7 @@ class RingArtefactCT(CTDegradation):
         return both.expand(len(attenuation), len(beam.angles), -1, -1)
 
 
-class RingArtefactCTd(CTDegradationd):
+class RingArtefactCTd(Degradationd):
     """:class:`RingArtefactCT` of entries of an item."""
 
     array_form = RingArtefactCT

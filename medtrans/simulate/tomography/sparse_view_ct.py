@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from medtrans.simulate.degradation import Parameters, Range, limits
-from medtrans.simulate.tomography.ct import CTDegradation, CTDegradationd
+from medtrans.simulate.degradation import Degradationd, Parameters, Range, limits
+from medtrans.simulate.tomography.ct import CTDegradation
 from medtrans.simulate.tomography.projector import ParallelBeam
 
 
@@ -56,7 +56,7 @@ class SparseViewCT(CTDegradation):
         return beam.project(attenuation) * surplus[:, None, None]
 
 
-class SparseViewCTd(CTDegradationd):
+class SparseViewCTd(Degradationd):
     """:class:`SparseViewCT` of entries of an item."""
 
     array_form = SparseViewCT

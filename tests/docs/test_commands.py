@@ -83,7 +83,7 @@ def appended(workplace, words):
     """``words`` with the options that make them small."""
     text = " ".join(words)
     if words[:2] == ["medtrans", "phantom"]:
-        return [*words, "--subjects", "3", "--spacing", "12"]
+        return [*words, "--subjects", "4", "--spacing", "12"]  # two of them to train on
     if words[:2] == ["medtrans", "prepare"]:
         return [*words, *COARSE]
     if words[:2] == ["medtrans", "simulate"]:

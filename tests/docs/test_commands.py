@@ -122,7 +122,15 @@ def appended(workplace, words):
     if words[:2] == ["python", "benchmarks/misaligned_pairs.py"]:
         return [*words, "--heads", "3", "--steps", "2", "--seeds", "1", "--spacing", "12", "--misalignment", "8"]
     if words[:2] == ["python", "benchmarks/severity.py"]:
-        return [*words, "--heads", "4", "--spacing", "12", "--steps", "2", "--severities", "2", "--lesions", "1"]
+        small = {
+            "image_size": "[16,16]",
+            "network_def::channels": "[4,4]",
+            "network_def::blocks": "1",
+            "max_epochs": "1",
+        }
+        small |= {"discriminator_def::channels": "4", "phantom::spacing": "12", "phantom::subjects": "4"}
+        sets = [word for key, value in small.items() for word in ("--set", f"{key}={value}")]
+        return [*words, "--heads", "1", "--spacing", "8", *sets]
     if words[:2] == ["python", "benchmarks/degradations.py"]:
         return [*words, "--slice", "24", "--volume", "12", "--repeats", "1"]
     if words[:2] == ["python", "benchmarks/training_step.py"]:

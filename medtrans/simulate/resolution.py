@@ -185,12 +185,12 @@ def along(img: torch.Tensor, matrix: np.ndarray, axis: int) -> torch.Tensor:
 
 
 def _widths(psf: Range | Sequence[Sequence[float]]) -> Range | list[Range]:
-    """A list where there is a range for every axis."""
+    """A list where there is a range for every axis, a pair where there is one for all."""
     if isinstance(psf, Sequence):
         ranges: list[Range] = [bounds for bounds in psf if isinstance(bounds, Sequence)]
         if ranges:
             return ranges
-    return psf  # type: ignore[return-value]
+    return limits(psf)  # type: ignore[arg-type]
 
 
 def _below_box(x: np.ndarray, width: float) -> np.ndarray:

@@ -282,3 +282,11 @@ def test_a_real_t1_is_seen_as_simpleitk_sees_it() -> None:
     volume = np.asarray(nibabel.load(path).get_fdata(), np.float32)[:40, :40, :88]
     seen = LowResolution(thickness=8, psf=0)(volume[None], (2, 2, 2)).numpy()[0]
     np.testing.assert_allclose(seen, binned(volume, (2, 2, 2), 4, SimpleITK.sitkLinear), atol=1e-4 * volume.max())
+
+
+def test_a_range_of_widths_may_be_a_list_as_in_json() -> None:
+    as_list, as_pair = (
+        LowResolution(psf=psf).set_random_state(0).draw((1, 8, 8, 8), (1, 1, 1)) for psf in ([2.0, 4.0], (2.0, 4.0))
+    )
+    assert as_list == as_pair
+    assert 2 <= as_list["psf_mm"][0] == as_list["psf_mm"][1] <= 4

@@ -56,7 +56,7 @@ def run_inference(
     evaluator = workflow.parser.get_parsed_content("evaluator")
     wanted = translation_workers(len(evaluator.items), workers)
     if scheduler or wanted > 1:
-        evaluator.elsewhere = InProcesses(Inference.of(files, options), wanted, scheduler)
+        evaluator.elsewhere = InProcesses(Inference.of(files, options, evaluator), wanted, scheduler)
     try:
         workflow.run()
         _record(Path(bundle), workflow, output_dir)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import threading
@@ -14,6 +15,7 @@ import torch
 
 from medtrans.engines.translation import Item, Row, VolumeTranslator
 from medtrans.errors import InputError
+from medtrans.files import file_hash
 from medtrans.jobs import reason, run_jobs
 from medtrans.progress import progress
 
@@ -27,15 +29,19 @@ class Inference:
     Attributes:
         files: configs, merged in this order.
         options: config id -> value, as JSON.
+        version: of what lies behind the names: a cluster's process outlives this run, and a model is trained anew.
     """
 
     files: tuple[str, ...]
     options: str
+    version: str = ""
 
     @classmethod
-    def of(cls, files: Sequence[str], options: Mapping[str, Any]) -> Inference:
-        """From configs and overrides; the cases are handed out one by one, so that no process looks for them."""
-        return cls(tuple(files), json.dumps({**options, "dataset#data": []}))
+    def of(cls, files: Sequence[str], options: Mapping[str, Any], here: VolumeTranslator) -> Inference:
+        """What others run as ``here`` would; cases are handed out one by one, so that no process looks for them."""
+        behind = [here.settings, file_hash(here.model), *map(file_hash, files)]
+        version = hashlib.sha256(json.dumps(behind, sort_keys=True).encode()).hexdigest()
+        return cls(tuple(files), json.dumps({**options, "dataset#data": []}), version)
 
     def workflow(self, **options: Any) -> Any:
         """The inference, set up."""

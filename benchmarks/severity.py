@@ -75,7 +75,7 @@ def judged(images: Images, network: torch.nn.Module) -> tuple[dict[str, Any], Te
             mask = images["mask"][:, 0][None, None] if metric.name == "psnr" else images["mask"]
             values = metric(*stacks, data_range=(-1.0, 1.0), mask=mask)
             row[f"{metric.name} {stage}"] = float(values.nanmean())
-    for stage, image in {"clean": images["target"], **stages}.items():
+    for stage, image in {"reference": images["target"], **stages}.items():
         row[f"contrast {stage}"] = contrast(image, images["label"])
     return row, restored
 
@@ -91,21 +91,21 @@ def picture(path: Path, shown: list[tuple[str, Images, Tensor]], name: str) -> N
     """The slice with most lesion of one head: degraded, restored, clean, what is left of the error; a row a value."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.2, 1.9 * len(shown)), dpi=100, layout="constrained")
+    figure = Figure(figsize=(7.2, 1.9 * len(shown)), dpi=60, layout="constrained")
     axes = figure.subplots(len(shown), 4, squeeze=False)
     for row, (value, images, restored) in zip(axes, shown, strict=True):
         lesion = torch.isin(images["label"], torch.tensor([LABELS[part] for part in LESION]))
         number = int(lesion.flatten(1).sum(1).argmax())
         clean = images["target"][number, 0]
         upper = float(clean.quantile(0.995))
-        columns = {"degraded": images["source"][number, 0], "restored": restored[number, 0], "clean": clean}
+        columns = {"degraded": images["source"][number, 0], "restored": restored[number, 0], "reference": clean}
         for panel, (title, image) in zip(row, columns.items(), strict=False):
             panel.imshow(image.T, cmap="gray", vmin=-1, vmax=upper, origin="lower")
             panel.contour(lesion[number, 0].T, levels=[0.5], colors="tab:orange", linewidths=0.5)
             panel.set_title(title, fontsize=8)
         span = (upper + 1) / 4
         row[3].imshow((restored[number, 0] - clean).T, cmap="coolwarm", vmin=-span, vmax=span, origin="lower")
-        row[3].set_title("restored − clean", fontsize=8)
+        row[3].set_title("restored − reference", fontsize=8)
         row[0].set_ylabel(f"{name} {value}", fontsize=8)
     for panel in axes.flat:
         panel.set_xticks([])
@@ -115,13 +115,14 @@ def picture(path: Path, shown: list[tuple[str, Images, Tensor]], name: str) -> N
 
 
 def summary(rows: pd.DataFrame, name: str) -> str:
-    """A table in Markdown: means over heads; contrasts as a share of the clean one."""
+    """A table in Markdown: means over heads; contrasts as the share of the reference's that fits all best."""
     lines = [f"| {name} | PSNR, dB | restored | SSIM | restored | contrast left | restored |", "|---:|" + "---:|" * 6]
     for value, part in rows.groupby("value", sort=False):
-        left = [(part[f"contrast {stage}"] / part["contrast clean"]) for stage in STAGES]
+        clean = part["contrast reference"]
+        left = [(part[f"contrast {stage}"] * clean).sum() / (clean**2).sum() for stage in STAGES]
         cells = [f"{part[f'{metric} {stage}'].mean():.{2 if metric == 'psnr' else 3}f}"
                  for metric in ("psnr", "ssim") for stage in STAGES]  # fmt: skip
-        lines.append(f"| {value} | {' | '.join([*cells, *(f'{x.mean():.2f} ± {x.std(ddof=0):.2f}' for x in left)])} |")
+        lines.append(f"| {value} | {' | '.join([*cells, *(f'{share:.2f}' for share in left)])} |")
     return "\n".join(lines)
 
 

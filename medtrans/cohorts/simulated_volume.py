@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from medtrans.files import written_whole
 
 RAS = np.array([[0, 1], [1, 1], [2, 1]])
 KEPT = ("Modality", "unit", "images")  # of the clean volume's sidecar
+GRID = ["pixdim", "xyzt_units", "qform_code", "sform_code"]  # of its header, of which free texts may name the patient
+GRID += ["quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z"]
 
 
 def simulate_volume(
@@ -38,7 +40,7 @@ def simulate_volume(
         task: see :class:`medtrans.cohorts.tasks.Task`.
         scan: NIfTI, any orientation, in physical units.
         output: ``.nii`` or ``.nii.gz``: float32, on the scan's grid, in its axis order. Where the task makes the
-            reference, too, that goes beside it, its name appended.
+            reference, too, that goes beside it, its name appended. Of the scan's header only the grid is taken over.
         seed: another one, other draws.
         companions: modality -> its volume on the same grid, of those that the task knows.
         device: where to compute.
@@ -47,15 +49,16 @@ def simulate_volume(
         What was done to the degraded volume.
 
     Raises:
-        InputError: a file cannot be read, lies on another grid or is of no use to the task; ``output`` is the scan or
-            no NIfTI name.
+        InputError: a file cannot be read, lies on another grid or is of no use to the task; ``output`` is no NIfTI
+            name, or what is written would replace an input or its sidecar.
     """
     scan, output = Path(scan), Path(output)
     for path in (scan, output):
         if not path.name.lower().endswith((".nii", ".nii.gz")):
             raise InputError(path, "is not named as a NIfTI volume", "Give two NIfTI files, or a data set and a folder")
-    if output.resolve() == scan.resolve():
-        raise InputError(output, "is the scan itself", "Give another name for the degraded volume")
+    paths = {name: output if name == task.degraded else _beside(output, name) for name in task.makes}
+    if _with_sidecars(paths.values()) & _with_sidecars([scan, *map(Path, (companions or {}).values())]):
+        raise InputError(output, "would overwrite an input or its sidecar", "Give another name")
     volume = read_volume(scan)
     canonical = io_orientation(volume.affine)
     image = _turned(volume, canonical, device)
@@ -68,18 +71,26 @@ def simulate_volume(
         raise InputError(scan, f"cannot be degraded: {error}", "Look at it") from error
     told = {key: value for key, value in _sidecar(scan).items() if key in KEPT}
     for name, one in made.items():
-        path = output if name == task.degraded else output.with_name(_beside(output, name))
         values = apply_orientation(one.image[0].cpu().numpy(), ornt_transform(RAS, canonical)).astype(np.float32)
-        _save(path, values, nibabel.load(scan))
+        _save(paths[name], values, nibabel.load(scan))
         record = {"task": task.name, "from": task.source, "seed": seed, "degradations": one.degradations}
-        with written_whole(path.with_name(f"{stem(path)}.json")) as temporary:
+        with written_whole(_sidecar_of(paths[name])) as temporary:
             temporary.write_text(json.dumps({**told, SECTION: record}, indent=1) + "\n", encoding="utf-8")
     return made[task.degraded].degradations
 
 
-def _beside(output: Path, name: str) -> str:
+def _beside(output: Path, name: str) -> Path:
     """``made.nii.gz`` -> ``made_PET-full.nii.gz``."""
-    return f"{stem(output)}_{name}{output.name[len(stem(output)) :]}"
+    return output.with_name(f"{stem(output)}_{name}{output.name[len(stem(output)) :]}")
+
+
+def _sidecar_of(volume: Path) -> Path:
+    return volume.with_name(f"{stem(volume)}.json")
+
+
+def _with_sidecars(volumes: Iterable[Path]) -> set[Path]:
+    """The volumes and their sidecars, whatever links lead to them."""
+    return {path.resolve() for volume in volumes for path in (volume, _sidecar_of(volume))}
 
 
 def named_volumes(texts: Sequence[str]) -> dict[str, Path]:
@@ -115,9 +126,11 @@ def _companion(
 
 
 def _save(output: Path, values: np.ndarray, like: Any) -> None:
-    """As float32 with the clean volume's header: its sform, qform and units."""
-    image = nibabel.Nifti1Image(values, like.affine, like.header)
-    image.header.set_slope_inter(1, 0)
-    image.set_data_dtype(np.float32)
+    """As float32 on the clean volume's grid: its sform, qform and units."""
+    header = nibabel.Nifti1Header()
+    for field in GRID:
+        header[field] = like.header[field]
+    header.set_data_dtype(np.float32)
+    image = nibabel.Nifti1Image(values, like.affine, header)
     with written_whole(output) as temporary:
         nibabel.save(image, temporary)

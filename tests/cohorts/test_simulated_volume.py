@@ -70,10 +70,48 @@ def test_a_companion_is_looked_at_and_must_lie_on_the_grid(louder_task, scan, tm
         simulate_volume(task, scan, tmp_path / "made.nii", companions={"T2": scan})
 
 
+def test_no_input_nor_its_sidecar_is_ever_overwritten(louder_task, scan, tmp_path):
+    """Neither by the degraded volume, nor by what is made beside it, nor by their sidecars."""
+    task = Task.read(louder_task)
+    for name in ("ct.nii", "made_T1-reference.nii.gz"):
+        (tmp_path / name).write_bytes(scan.read_bytes())
+    (tmp_path / "scan.json").write_text('{"Modality": "MR"}')
+    (tmp_path / "link.nii.gz").symlink_to(scan)
+    with_reference = Task.read(louder_task, {"target_name": "T1-reference", "source_name": "T1-loud"})
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for plan, output, companion in [
+        (task, "scan.nii.gz", "ct.nii"),
+        (task, "scan.nii", "ct.nii"),  # scan.json would be replaced
+        (task, "link.nii.gz", "ct.nii"),
+        (task, "ct.nii", "ct.nii"),
+        (task, "ct.nii.gz", "ct.nii"),  # ct.json may come later, and would not be that of ct.nii
+        (with_reference, "made.nii.gz", "made_T1-reference.nii.gz"),
+        (with_reference, "made.nii", "made_T1-reference.nii.gz"),
+    ]:
+        with pytest.raises(InputError, match=f"{output}: would overwrite an input or its sidecar. Give another name"):
+            simulate_volume(plan, scan, tmp_path / output, companions={"CT": tmp_path / companion})
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_the_header_tells_of_the_grid_and_of_nobody(task, scan, tmp_path):
+    image = nibabel.load(scan)
+    written = {"descrip": b"DOE^JOHN", "db_name": b"DOE^JOHN", "aux_file": b"DOE^JOHN", "intent_name": b"DOE^JOHN"}
+    for field, value in {**written, "cal_max": 17.0, "cal_min": 3.0}.items():
+        image.header[field] = value
+    image.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", b"PatientName DOE^JOHN"))
+    nibabel.save(image, tmp_path / "named.nii")
+    assert (tmp_path / "named.nii").read_bytes().count(b"DOE^JOHN") == 5
+    simulate_volume(task, tmp_path / "named.nii", tmp_path / "made.nii")
+    made = nibabel.load(tmp_path / "made.nii").header
+    assert b"DOE" not in (tmp_path / "made.nii").read_bytes()
+    assert (float(made["cal_min"]), float(made["cal_max"]), len(made.extensions)) == (0, 0, 0)
+    for field in ("pixdim", "qform_code", "sform_code", "srow_x", "srow_y", "srow_z", "quatern_b", "xyzt_units"):
+        np.testing.assert_array_equal(made[field], image.header[field])
+
+
 def test_useless_files_are_refused(task, scan, tmp_path):
-    for output, problem in [(scan, "the scan itself"), (tmp_path / "made.dcm", "not named as a NIfTI volume")]:
-        with pytest.raises(InputError, match=problem):
-            simulate_volume(task, scan, output)
+    with pytest.raises(InputError, match="not named as a NIfTI volume"):
+        simulate_volume(task, scan, tmp_path / "made.dcm")
     with pytest.raises(InputError, match="cannot be read"):
         simulate_volume(task, tmp_path / "no.nii", tmp_path / "made.nii")
     with pytest.raises(InputError, match="--with CT: is not of the form"):

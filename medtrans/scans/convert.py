@@ -242,7 +242,7 @@ def _convert(job: Job, run: Run) -> Row:
             subject = "" if error.subject in ("series", "image file") else f"{error.subject}: "
             status, reason = failed, f"{subject}{error.problem}. {error.remedy}"
         except Exception as error:  # one broken series must not stop the others
-            logger.debug("conversion failed", exc_info=True)
+            logger.debug("conversion failed: %s", type(error).__name__)  # its text may quote header values
             status, reason = failed, f"unexpected {type(error).__name__} while converting"
     if fields is None:
         if job.place and not run.dry:

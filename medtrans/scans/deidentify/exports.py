@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import logging
 import os
+import re
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,6 +33,7 @@ COLUMNS = ("patient", "study", "series", "modality", "status", "reason", "burned
            "sha256")  # fmt: skip
 TABLE = "deidentified.csv"
 SAVED_EVERY = 500  # files
+COPY = re.compile(r"[0-9a-f]{16}\.dcm")
 FORMAT = 1  # of what is written; raise it when that changes, so that old copies are made again
 BURNED_IN = ("hold", "keep")
 MODALITIES = {  # PS3.3 C.7.3.1.1.1, of images and what goes with them
@@ -63,7 +65,7 @@ class Run:
     output: Path
     rules: Deidentifier
     hold: bool
-    earlier: Mapping[str, Row]
+    earlier: dict[str, Row]
     tally: Tally = field(default_factory=Counter)
     seen: dict[str, Path] = field(default_factory=dict)
     folders: set[Path] = field(default_factory=set)
@@ -121,6 +123,7 @@ def deidentify_export(
     rows = sorted(rows, key=lambda row: tuple(row[name] for name in COLUMNS))
     write_rows(target / TABLE, rows)
     write_report(target, run.tally, rows, rules.choices)
+    _tell_others(target, {row["path"] for row in rows})
     return rows
 
 
@@ -129,6 +132,8 @@ def _check(source: Path, target: Path, key: Path, suspected: str, table: str | o
         raise InputError("--burned-in", f"is {suspected!r}", f"Choose one of {', '.join(BURNED_IN)}")
     if source.exists() and source.resolve() == target.resolve():
         raise InputError(target, "is the export itself", "Choose another folder to write to")
+    if table is not None and Path(table).resolve() == key.resolve():
+        raise InputError("--table", "is the key's file", "Name another file")
     for own in (key, *([] if table is None else [Path(table)])):
         refuse_inside(own, target)
     check_writable(target)
@@ -179,17 +184,45 @@ def _done(file: ScanFile, whose: Whose | None, series: tuple[str, str], run: Run
         return row | {"status": SKIPPED if file.problem and not file.failed else FAILED, "reason": reason}
     row |= {"patient": whose.name, "study": whose.study, "series": series[0]}
     row["modality"] = modality_of(file.tags)
+    row["path"] = _path(row, file.tags.get("SOPInstanceUID"), file, run)
     try:
-        return _copied(file, whose, row, series[1], run)
+        row = _copied(file, whose, row, series[1], run)
     except InputError as error:
-        return row | {"status": FAILED, "reason": f"{error.problem}. {error.remedy}"}
-    except Exception as error:  # pydicom raises many kinds on damaged files
-        logger.debug("de-identification failed", exc_info=True)
-        return row | {"status": FAILED, "reason": f"unexpected {type(error).__name__} while de-identifying"}
+        row |= {"status": FAILED, "reason": f"{error.problem}. {error.remedy}"}
+    except Exception as error:  # pydicom raises many kinds on damaged files, and quotes them
+        logger.debug("de-identification failed: %s", type(error).__name__)
+        row |= {"status": FAILED, "reason": f"unexpected {type(error).__name__} while de-identifying"}
+    if row["status"] in (HELD, FAILED):
+        _withdraw(row["path"], file, run)
+    return row if row["status"] in (WRITTEN, KEPT) else row | {"path": "", "source": ""}
+
+
+def _path(row: Row, uid: Any, file: ScanFile, run: Run) -> str:
+    """Where the copy of an image lies, relative to the output."""
+    name = run.rules.key.mark("image", str(uid or file.place))
+    return "/".join([row["patient"], row["study"], row["series"], f"{name}.dcm"])
+
+
+def _withdraw(path: str, file: ScanFile, run: Run) -> None:
+    """Remove what an earlier run, with other choices, wrote of an image that is not handed on now."""
+    if run.seen.get(path, file.path) != file.path:
+        return  # the copy of another file under the same UID
+    run.seen.pop(path, None)
+    run.earlier.pop(path, None)
+    (run.output / path).unlink(missing_ok=True)
+
+
+def _tell_others(target: Path, listed: set[str]) -> None:
+    """Say that copies of earlier runs, maybe with other choices, lie in ``target`` whose sources are gone."""
+    found = (path for path in target.glob("*/*/*/*.dcm") if COPY.fullmatch(path.name))
+    others = sum(path.relative_to(target).as_posix() not in listed for path in found)
+    if others:
+        logger.warning("%s: %d copies are of earlier runs and not in %s", target, others, TABLE)
 
 
 def _copied(file: ScanFile, whose: Whose, row: Row, faced: str, run: Run) -> Row:
     dataset = pydicom.dcmread(file.path, stop_before_pixels=True, force=True)
+    row["path"] = _path(row, dataset.get("SOPInstanceUID"), file, run)
     reason = why_not(dataset)
     if reason:
         return row | {"status": HELD, "reason": reason}
@@ -199,17 +232,15 @@ def _copied(file: ScanFile, whose: Whose, row: Row, faced: str, run: Run) -> Row
         return row | {"status": HELD, "reason": "its pixels may show text: look, then choose --burned-in keep"}
     if file.failed and "damaged" in file.problem:
         return row | {"status": FAILED, "reason": file.problem}
-    name = run.rules.key.mark("image", str(dataset.get("SOPInstanceUID") or file.place))
-    row["path"] = "/".join([row["patient"], row["study"], row["series"], f"{name}.dcm"])
     choices = run.rules.choices
     made = [str(FORMAT), *sorted(choices.retain), choices.dates, row["face"], whose.name]
     row["source"] = run.rules.key.mark("source", file_hash(file.path), *made)
     twin = run.seen.get(row["path"])
     if twin is not None:
         if file_hash(twin) == file_hash(file.path) or _pixels(twin) == _pixels(file.path):
-            return row | {"status": SKIPPED, "reason": "copy of another file", "path": "", "source": ""}
+            return row | {"status": SKIPPED, "reason": "copy of another file"}
         problem = "another image of the export has the same SOPInstanceUID. Export both again"
-        return row | {"status": FAILED, "reason": problem, "path": "", "source": ""}
+        return row | {"status": FAILED, "reason": problem}
     run.seen[row["path"]] = file.path
     row["reason"] = lost(file, choices)
     target = run.output / row["path"]

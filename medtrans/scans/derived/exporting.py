@@ -164,7 +164,7 @@ def _exported(
     except InputError as error:
         reason = str(error)
     except Exception as error:  # one broken volume must not stop the others
-        logger.debug("export failed", exc_info=True)
+        logger.debug("export failed: %s", type(error).__name__)  # its text may quote header values
         reason = f"{path.name}: unexpected {type(error).__name__} while exporting"
     still = {name: earlier.get(name, "") for name in ("fingerprint", "images")}  # of what lies there from before
     return row | {"reason": reason} | still

@@ -221,7 +221,7 @@ def unpack(archive: Path, place: str, kind: str, folder: Path, allowance: Allowa
         members = members[: -1 if refusal.doubted else None] if refusal.keep else []
         members.append(Member(archive, place, f"{kind_name(kind)}: {refusal}", failed=True))
     except Exception as error:  # zipfile and tarfile raise many kinds on damaged headers
-        logger.debug("unpacking failed", exc_info=True)
+        logger.debug("unpacking failed: %s", type(error).__name__)  # its text may quote names
         members = [Member(archive, place, f"{kind_name(kind)}: damaged ({type(error).__name__}). {REMEDY}", True)]
     if not any(member.path != archive for member in members):
         shutil.rmtree(below, ignore_errors=True)

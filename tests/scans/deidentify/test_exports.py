@@ -201,6 +201,70 @@ def test_images_with_suspected_text_are_held_back_unless_asked_for(make_series, 
     assert all(row["burned_in"] for row in rows)
 
 
+def test_a_copy_that_is_held_back_or_fails_now_is_withdrawn(export, tmp_path):
+    """A laxer run before wrote it; what the table says is not handed on must not lie there."""
+    shot = next(path for path in export.rglob("Zq*") if path.is_file())
+    dataset = pydicom.dcmread(shot)
+    dataset.BurnedInAnnotation = "YES"
+    dataset.save_as(shot)
+    before = deidentify_export(export, tmp_path / "out", tmp_path / "key.json", suspected="keep")
+    assert [row["status"] for row in before] == ["written"] * 9
+    rows = deidentify_export(export, tmp_path / "out", tmp_path / "key.json")
+    assert sorted(row["status"] for row in rows) == ["held back", *["kept"] * 8]
+    assert {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.dcm")} == {
+        row["path"] for row in rows if row["status"] == "kept"
+    }
+    other = next(path for path in export.rglob("Zq*") if path.is_file() and path != shot)
+    dataset = pydicom.dcmread(other)
+    dataset.add_new((0x6000, 0x0102), "US", 13)
+    dataset.BitsAllocated = 12
+    dataset.save_as(other)
+    rows = deidentify_export(export, tmp_path / "out", tmp_path / "key.json")
+    assert sorted(row["status"] for row in rows) == ["failed", "held back", *["kept"] * 7]
+    assert len(images_of(tmp_path / "out")) == 7
+    assert {row["path"] for row in rows if row["status"] != "kept"} == {""}
+
+
+def test_the_copy_of_a_twin_is_not_withdrawn(make_series, tmp_path):
+    series = make_series(shape=(1, 8, 6))
+    series.write(0, "a", SOPInstanceUID="1.2.3.4")
+    series.write(0, "b", SOPInstanceUID="1.2.3.4", pixels=series.pixels[0] + 1)
+    for _ in range(2):
+        rows = deidentify_export(series.folder, tmp_path / "out", tmp_path / "key.json")
+        assert "failed" in {row["status"] for row in rows}
+        assert len(images_of(tmp_path / "out")) == 1
+
+
+def test_copies_whose_sources_are_gone_are_told(export, tmp_path, caplog):
+    deidentify_export(export, tmp_path / "out", tmp_path / "key.json")
+    assert "earlier runs" not in caplog.text
+    shutil.rmtree(export / "Zqwander-2")
+    deidentify_export(export, tmp_path / "out", tmp_path / "key.json", RETAIN)
+    assert "3 copies are of earlier runs and not in deidentified.csv" in caplog.text
+
+
+def test_who_became_whom_does_not_overwrite_the_key(export, tmp_path):
+    deidentify_export(export, tmp_path / "out", tmp_path / "key.json")
+    before = (tmp_path / "key.json").read_bytes()
+    (tmp_path / "link.json").symlink_to(tmp_path / "key.json")
+    for table in (tmp_path / "key.json", tmp_path / "link.json", tmp_path / "out" / ".." / "key.json"):
+        with pytest.raises(InputError, match="is the key's file"):
+            deidentify_export(export, tmp_path / "out", tmp_path / "key.json", table=table)
+    assert (tmp_path / "key.json").read_bytes() == before
+
+
+def test_errors_of_readers_are_logged_without_what_they_quote(export, tmp_path, monkeypatch, caplog):
+    def quoting(*arguments):
+        raise RuntimeError("cannot read 'Zqvortex'")
+
+    monkeypatch.setattr(exports, "write_copy", quoting)
+    with caplog.at_level("DEBUG"):
+        rows = deidentify_export(export, tmp_path / "out", tmp_path / "key.json")
+    assert {row["status"] for row in rows} == {"failed"}
+    assert "RuntimeError" in caplog.text
+    assert "Zqvortex" not in caplog.text
+
+
 def test_text_in_the_place_of_a_modality_names_no_folder(make_series, tmp_path):
     series = make_series(shape=(1, 8, 6))
     series.write(0, Modality="ZQVORTEX")

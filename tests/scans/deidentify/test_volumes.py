@@ -8,7 +8,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from medtrans import InputError
-from medtrans.scans import convert_export
+from medtrans.scans import convert, convert_export
 
 
 @pytest.fixture
@@ -100,6 +100,18 @@ def test_faces_and_text_in_pixels_are_told(make_series, tmp_path):
     row, _, fields = converted(series.folder, tmp_path / "out", key=tmp_path / "key.json")
     assert "may show a face" in row.reason
     assert any("text" in warning for warning in fields["warnings"])
+
+
+def test_errors_of_readers_are_logged_without_what_they_quote(pet, tmp_path, monkeypatch, caplog):
+    def quoting(*arguments):
+        raise RuntimeError("cannot read 'Zqvortex'")
+
+    monkeypatch.setattr(convert, "read_part", quoting)
+    with caplog.at_level("DEBUG"):
+        (row,) = convert_export(pet.folder, tmp_path / "out", key=tmp_path / "key.json").itertuples()
+    assert row.status == "failed"
+    assert "RuntimeError" in caplog.text
+    assert "Zqvortex" not in caplog.text
 
 
 def test_contradicting_wishes_are_refused(pet, tmp_path, run_medtrans):

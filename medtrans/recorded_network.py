@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from medtrans.bundle import calling_parser
+from medtrans.described_component import refuse_no_network
 from medtrans.errors import InputError
 
 if TYPE_CHECKING:
@@ -74,12 +75,13 @@ def recorded_network(recorded: Mapping[str, Any] | None, network: str, **setting
         settings: its arguments.
 
     Raises:
-        InputError: the recorded network cannot be built here.
+        InputError: the recorded network cannot be built here, or is none.
     """
     from monai.bundle import ConfigParser
 
     if not recorded:
         return _folding(ConfigParser({"network_def": {"_target_": network, **settings}}))
+    refuse_no_network(dict(recorded), "models/modalities.json")
     try:
         return _folding(ConfigParser({"network_def": dict(recorded)}))
     except Exception as error:

@@ -12,6 +12,7 @@ import numpy as np
 
 from medtrans.cohorts.cases import SPLITS, Cases
 from medtrans.cohorts.slices import Modalities, _listed
+from medtrans.described_component import refuse_code
 from medtrans.errors import InputError
 from medtrans.files import written_whole
 
@@ -94,6 +95,8 @@ def read_modalities(path: str | os.PathLike[str], direction: str = DIRECTIONS[0]
     complete = all({"modality", "background", "intensity", "window"} <= set(entry) for entry in entries)
     if description.get("format") != FORMAT or not entries or not complete or len(description.get("spacing", ())) != 3:
         raise InputError(path, f"does not describe modalities in format {FORMAT}", "Train the bundle again")
+    for entry in entries:
+        refuse_code(entry["intensity"], path)
     if direction == "target_to_source":
         description["source"], description["target"] = description["target"], description["source"]
     return description
@@ -158,6 +161,7 @@ def _entry(cases: Cases, recipe: dict[str, Any], modality: str) -> dict[str, Any
     if "intensity" not in rule or "background" not in rule:
         problem = f"states no intensity rule or no background for {modality!r}"
         raise InputError(cases.root / "recipe.json", problem, "Prepare the data set again")
+    refuse_code(rule["intensity"], cases.root / "recipe.json", "Write the intensity rule with values")
     windows = [case.windows[modality] for case in cases.of_split("train") if modality in case.volumes]
     if not windows:
         raise InputError(cases.root, f"has no training case with {modality!r}", "Prepare more subjects")

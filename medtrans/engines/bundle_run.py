@@ -92,5 +92,5 @@ def _rows(workflow: Any) -> list[dict[str, Any]]:
 def _found(overlay: Path, configs: Path) -> Path:
     for path in (overlay, configs / overlay):
         if path.is_file():
-            return path
+            return path.resolve()
     raise InputError(overlay, "does not exist", f"Give the path of a config, or the name of one in {configs}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ class Inference:
 
     @classmethod
     def of(cls, files: Sequence[str], options: Mapping[str, Any], here: VolumeTranslator) -> Inference:
-        """What others run as ``here`` would; cases are handed out one by one, so that no process looks for them."""
+        """What others run as ``here`` does; cases are handed out one by one, so that no process looks for them."""
         behind = [here.settings, file_hash(here.model), *map(file_hash, files)]
         version = hashlib.sha256(json.dumps(behind, sort_keys=True).encode()).hexdigest()
         return cls(tuple(files), json.dumps({**options, "dataset#data": []}), version)
@@ -81,8 +82,10 @@ class InProcesses:
         """Each case with the outcome of :meth:`VolumeTranslator.outcome`, as they finish."""
         if not items:
             return
-        done = run_jobs(_Work(self.inference), items, self.workers, self.scheduler)
-        for item, outcome in progress(done, "translating", total=len(items)):
+        given = {item["case"]: item for item in items}
+        done = run_jobs(_Work(self.inference), [_everywhere(item) for item in items], self.workers, self.scheduler)
+        for sent, outcome in progress(done, "translating", total=len(items)):
+            item = given[sent["case"]]
             yield item, _failure(item, outcome) if isinstance(outcome, Exception) else outcome
 
 
@@ -109,9 +112,23 @@ class _Work:
 
 @lru_cache(maxsize=1)
 def _translator(inference: Inference) -> VolumeTranslator:
-    """The translator of this process, built with its first case."""
+    """The translator of this process, built with its first case.
+
+    Raises:
+        InputError: a file is another one here: a stale network drive, or a path that leads elsewhere.
+    """
     workflow = inference.workflow(**device_of(_worker_name(), torch.cuda.device_count()))
-    return workflow.parser.get_parsed_content("evaluator")
+    translator = workflow.parser.get_parsed_content("evaluator")
+    if Inference.of(inference.files, json.loads(inference.options), translator) != inference:
+        problem = "is not the same for this worker as where the run was started"
+        raise InputError(translator.model, problem, "Let all workers see the same files under the same absolute paths")
+    return translator
+
+
+def _everywhere(item: Item) -> Item:
+    """The case with paths that do not depend on where a process was started."""
+    sources = [item["source"]] if isinstance(item["source"], str) else item["source"]
+    return {**item, "source": [os.path.abspath(path) for path in sources]}
 
 
 def _worker_name() -> Any:

@@ -8,6 +8,7 @@ import shutil
 import stat
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -19,6 +20,9 @@ from medtrans.weights import read_weights
 ANEW = "Get the bundle again, from whom you trust"
 PACKED = "Give what `medtrans bundle pack` wrote"
 LARGEST_MANIFEST = 1 << 24  # bytes
+SMALL, LARGEST_RATIO = 1 << 20, 20  # bytes, and how much smaller a zip's larger files may be: `pack` compresses nothing
+READ_AS_CODE = (".py", ".so", ".pyd", ".pth", ".json", ".yaml", ".yml", ".conf")
+WRITTEN_HERE = ("eval",)  # by trainings and inferences of the unpacked bundle
 
 
 def unpack(archive: Path, folder: Path) -> Path:
@@ -41,7 +45,7 @@ def unpack(archive: Path, folder: Path) -> Path:
                     with opened.open(entry) as source, path.open("wb") as target:
                         shutil.copyfileobj(source, target, 1 << 20)
                 check_unpacked(temporary)
-    except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
         raise InputError(archive, f"cannot be read as a packed bundle ({error})", ANEW) from error
     return folder.expanduser() / top
 
@@ -74,10 +78,11 @@ def check_unpacked(folder: Path) -> dict[str, Any]:
             raise InputError(file, "is not there, though it was packed", ANEW)
         if file_hash(file) != known["sha256"]:
             raise InputError(file, "was changed since the bundle was packed", ANEW)
-    added = [file for file in sorted((folder / "configs").rglob("*")) if file.is_file()]
-    for file in added:
-        if file.relative_to(folder).as_posix() not in said["files"]:
-            raise InputError(file, "was added since the bundle was packed", "Take it away: configs are code")
+    for file in sorted(folder.rglob("*")):
+        name = file.relative_to(folder)
+        beside = name.parts[0] in WRITTEN_HERE or name.as_posix() in (MANIFEST, *said["files"])
+        if file.is_file() and not beside and (file.suffix in READ_AS_CODE or name.parts[0] == "configs"):
+            raise InputError(file, "was added since the bundle was packed", "Take it away: it would be run as code")
     for file in sorted((folder / "models").glob("*.pt")):
         read_weights(file)
     return said
@@ -88,10 +93,12 @@ def _entries(archive: Path, opened: zipfile.ZipFile) -> dict[str, zipfile.ZipInf
     entries: dict[str, zipfile.ZipInfo] = {}
     for entry in opened.infolist():
         name, mode = entry.filename, entry.external_attr >> 16
-        parts = PurePosixPath(name).parts
         plain = not (name.startswith("/") or "\\" in name or "\0" in name or re.match(r"[A-Za-z]:", name))
-        if not plain or ".." in parts or "." in name.split("/") or name in entries or stat.S_ISLNK(mode):
+        plain = plain and not {"", ".", ".."} & set(name.rstrip("/").split("/"))
+        if not plain or name in entries or stat.S_ISLNK(mode):
             raise InputError(archive, f"holds a name that leads elsewhere or stands twice ({name!r})", ANEW)
+        if entry.file_size > max(SMALL, LARGEST_RATIO * entry.compress_size):
+            raise InputError(archive, f"unpacks to far more than it is ({name!r}); nothing of it was written", PACKED)
         if not entry.is_dir():
             entries[name] = entry
     tops = {PurePosixPath(name).parts[0] for name in entries}
@@ -110,6 +117,7 @@ def _said(where: Path, text: bytes) -> dict[str, Any]:
     try:
         said = json.loads(text)
         known = said["format"] == FORMAT and all({"sha256", "bytes"} <= set(of) for of in said["files"].values())
+        known = known and not any(name.startswith("/") or ".." in name.split("/") for name in said["files"])
     except (ValueError, KeyError, TypeError, AttributeError):
         known = False
     if not known:

@@ -10,7 +10,10 @@ from medtrans.errors import InputError
 
 ENDINGS = (".json", ".yaml", ".yml", ".conf", ".md", ".txt", ".png", ".jpg", ".svg")
 PICTURES = (".png", ".jpg", ".svg")
-WORDS = re.compile(r"[^\s\"'`,;()\[\]{}<>]+")
+WORDS = re.compile(r"[^\s\"'`,;()\[\]{}<>=:]+")
+DRIVE = re.compile(r"(?<![A-Za-z])[A-Za-z]:\\+\w")
+# where data of people lies on machines, whether on this one or not
+PLACES = {"home", "Users", "mnt", "media", "data", "scratch", "gpfs", "lustre", "nfs", "net", "srv", "Volumes"}
 OUTWARD = re.compile(r"\[([^\]]*)\]\((?:\.\./)+[^)]*\)")  # a link that leaves the bundle
 
 
@@ -52,11 +55,19 @@ def _content(path: Path) -> bytes:
 def refuse_private_paths(text: str, where: str | Path) -> None:
     """Raise InputError where a text names a path of this machine, which may tell of people and places."""
     for word in WORDS.findall(text):
-        parts = word.split("/")
-        rooted = word.startswith("/") and len(parts) > 2 and all(parts[1:3]) and Path("/", parts[1]).is_dir()
-        if rooted or word.startswith("~/") or re.match(r"[A-Za-z]:\\", word):
-            remedy = "Take it out, and give it on the command line instead"
-            raise InputError(where, f"names a path of this machine ({word})", remedy)
+        parts = ("/" + word.lstrip("/") if word.startswith("/") else word).split("/")
+        rooted = not parts[0] and len(parts) > 2 and all(parts[1:3])
+        here = rooted and (parts[1] in PLACES or Path("/", parts[1]).is_dir())
+        if here or word.startswith("~/"):
+            _refuse(where, word)
+    if drive := DRIVE.search(text):
+        _refuse(where, drive[0])
+
+
+def _refuse(where: str | Path, path: str) -> None:
+    raise InputError(
+        where, f"names a path of this machine ({path})", "Take it out, and give it on the command line instead"
+    )
 
 
 def weight_files(bundle: Path) -> list[str]:

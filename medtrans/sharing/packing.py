@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,10 +71,17 @@ def pack(bundle: Path, out: Path, packing: Packing = Packing()) -> Path:
         contents["large_files.yml"] = _large_files(packing.large_files, facts).encode()
     else:
         contents |= {f"models/{name}": models / name for name in files}
-    folder = packing.name or bundle.name
+    folder = _plain_name(packing.name or bundle.name)
     contents[MANIFEST] = manifest(contents, name=folder, version=metadata["version"])
     path = out if out.suffix.lower() == ".zip" else out / f"{folder}_v{metadata['version']}.zip"
     return write_archive(path, folder, contents)
+
+
+def _plain_name(name: str) -> str:
+    """``name``, refused where it could not be a folder's everywhere."""
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise InputError(f"the name {name!r}", "is no plain name of a folder", "Use letters, digits, dots, - and _")
+    return name
 
 
 def _check_weights(bundle: Path, models: Path, files: list[str]) -> None:

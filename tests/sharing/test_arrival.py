@@ -52,9 +52,13 @@ def test_an_added_config_is_refused_and_results_are_not(copy):
     (copy / "eval").mkdir()
     (copy / "eval/a.nii").write_bytes(b"")
     verify(copy)
-    (copy / "configs/more.json").write_text("{}")
-    with pytest.raises(InputError, match=r"more.json: was added since .* configs are code"):
-        verify(copy)
+    for name in ("configs/more.json", "configs/notes", "inference.yaml", "medtrans.py", "scripts/__init__.py"):
+        (copy / name).parent.mkdir(exist_ok=True)
+        (copy / name).write_text("{}")
+        with pytest.raises(InputError, match=r"was added since .* it would be run as code"):
+            verify(copy)
+        (copy / name).unlink()
+    verify(copy)
 
 
 def test_code_in_weights_is_refused_though_the_manifest_fits(tmp_path):
@@ -90,7 +94,15 @@ def link(name):
 
 @pytest.mark.parametrize(
     "name",
-    ["../out.json", "simple/../../out.json", "/tmp/out.json", "simple\\..\\out.json", "C:/out.json", "simple/./x.json"],
+    [
+        "../out.json",
+        "simple/../../out.json",
+        "/tmp/out.json",
+        "simple\\..\\out.json",
+        "C:/out.json",
+        "simple/./x.json",
+        "simple//x.json",
+    ],
 )
 def test_a_name_that_leads_out_is_refused_and_nothing_is_written(packed, tmp_path, name):
     def change(old, data):
@@ -101,6 +113,29 @@ def test_a_name_that_leads_out_is_refused_and_nothing_is_written(packed, tmp_pat
     with pytest.raises(InputError, match="leads elsewhere or stands twice"):
         unpack(path, tmp_path / "there")
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_zip_that_unpacks_to_far_more_than_it_is_writes_nothing(packed, tmp_path):
+    with zipfile.ZipFile(packed) as old, zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as new:
+        for entry in old.infolist():
+            new.writestr(entry.filename, old.read(entry))
+        new.writestr("simple/docs/large.md", bytes(8 << 20))
+    with pytest.raises(InputError, match="unpacks to far more than it is"):
+        unpack(tmp_path / "a.zip", tmp_path / "there")
+    assert not (tmp_path / "there").exists()
+
+
+def test_a_damaged_compressed_entry_is_one_clear_error(packed, tmp_path):
+    with zipfile.ZipFile(packed) as old, zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as new:
+        for entry in old.infolist():
+            new.writestr(entry.filename, old.read(entry))
+        weights = next(entry for entry in new.infolist() if entry.filename.endswith("model.pt"))
+    data = bytearray((tmp_path / "a.zip").read_bytes())
+    start = weights.header_offset + 30 + len(weights.filename)
+    data[start : start + 64] = b"\xff" * 64
+    (tmp_path / "a.zip").write_bytes(data)
+    with pytest.raises(InputError, match="cannot be read as a packed bundle"):
+        unpack(tmp_path / "a.zip", tmp_path / "there")
 
 
 def test_links_second_folders_and_strangers_are_refused(packed, tmp_path):

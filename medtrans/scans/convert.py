@@ -16,7 +16,7 @@ from medtrans.files import check_writable, remove_abandoned, written_whole
 from medtrans.progress import progress
 from medtrans.scans.conversion import Conversion
 from medtrans.scans.deidentify.key import Key
-from medtrans.scans.deidentify.volumes import deidentify_tags, key_of, tell_what_stays, without_free_text
+from medtrans.scans.deidentify.volumes import deidentify_tags, key_of, refuse_copies, tell_what_stays, without_free_text
 from medtrans.scans.export.finding import found_scans, refuse_nothing
 from medtrans.scans.formats.imagefiles import read_image
 from medtrans.scans.output.bids import with_place, write_dataset_files
@@ -140,6 +140,7 @@ def converted_rows(
         refuse_nothing(source, files)
         jobs = plan(files)
         if secret is not None:
+            refuse_copies(files, secret)
             tell_what_stays(jobs)
             deidentify_tags(files, secret)
         if secret is not None:

@@ -24,6 +24,8 @@ from medtrans.scans.deidentify.key import Key, Whose, refuse_inside
 from medtrans.scans.deidentify.profile import Choices
 from medtrans.scans.deidentify.report import write_report
 from medtrans.scans.deidentify.suspicions import burned_in, face
+from medtrans.scans.deidentify.volumes import COPY as COPIED
+from medtrans.scans.deidentify.volumes import is_copy
 from medtrans.scans.export.finding import found_scans, refuse_nothing
 from medtrans.scans.export.headers import DIRECTORY, ScanFile
 from medtrans.scans.export.mosaic import is_mosaic
@@ -110,7 +112,11 @@ def deidentify_export(
         warnings.simplefilter("ignore")  # pydicom warns of odd values, and quotes them
         refuse_nothing(source, files)
         owned = owners(files)
-        whose = secret.owners(pair for file, pair in zip(files, owned, strict=True) if file.format == "dicom")
+        whose = secret.owners(
+            pair
+            for file, pair in zip(files, owned, strict=True)
+            if file.format == "dicom" and not is_copy(file, secret)
+        )
         places = _series(files, [whose.get(pair) for pair in owned], secret)
         ordered = sorted(zip(files, owned, strict=True), key=lambda one: secret.mark("order", one[0].place))
         rows: list[Row] = []
@@ -179,6 +185,8 @@ def _done(file: ScanFile, whose: Whose | None, series: tuple[str, str], run: Run
         return row | {"status": FAILED if file.failed else SKIPPED, "reason": reason}
     if file.problem == DIRECTORY:
         return row | {"reason": "DICOM directory: names files that are not there any more"}
+    if is_copy(file, run.rules.key):
+        return row | {"status": FAILED, "reason": f"{COPIED}. Give the original, or another key"}
     if whose is None:
         reason = file.problem or "says neither whose it is nor of which series"
         return row | {"status": SKIPPED if file.problem and not file.failed else FAILED, "reason": reason}

@@ -78,6 +78,10 @@ class Key:
             with self.naming():
                 pass
 
+    def gave(self, name: str) -> bool:
+        """Whether ``name`` is a patient's pseudonym that this key gave, and no ID of a patient that it was used for."""
+        return name.casefold() in self.names.used["patient"] and not self.names.knows("patient", name)
+
     @contextmanager
     def naming(self) -> Iterator[Pseudonyms]:
         """The names as the file has them now; those added are saved, and no other command adds any meanwhile."""

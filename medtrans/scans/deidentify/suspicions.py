@@ -33,13 +33,13 @@ def burned_in(tags: dict[str, Any]) -> str:
     stated, converted = (str(tags.get(name, "")) for name in ("BurnedInAnnotation", "ConversionType"))
     if stated.upper() == "YES":
         return "BurnedInAnnotation is YES"
-    if stated.upper() == "NO":
-        return ""
     words = [str(word) for word in tags.get("ImageType", ())]
     if SECONDARY_CAPTURE.match(str(tags.get("SOPClassUID", ""))):
         return "secondary capture"
     if any(SCREEN.fullmatch(word) for word in words):
         return "screenshot or report, by its ImageType"
+    if stated.upper() == "NO":  # not of the two above: consoles write it on their pages of doses and patients, too
+        return ""
     if str(tags.get("Modality", "")) in BURNED_IN:
         return BURNED_IN[str(tags["Modality"])]
     if converted.upper() in CONVERTED:

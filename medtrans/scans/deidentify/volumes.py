@@ -17,6 +17,7 @@ from medtrans.scans.deidentify.wording import cleaned
 from medtrans.scans.export.headers import ScanFile
 from medtrans.scans.series.planning import Job, owners
 
+COPY = "is a de-identified copy already"
 FREE_TEXT = ("description", "SeriesDescription", "ProtocolName", "part")
 
 
@@ -33,6 +34,21 @@ def key_of(path: Path, target: Path, keep_identifiers: bool, make: bool = True) 
         raise InputError(target, "holds an earlier conversion without --deidentify", "Convert into a new folder")
     refuse_inside(path, target)
     return Key(path, make)
+
+
+def is_copy(file: ScanFile, key: Key) -> bool:
+    """Whether a file was de-identified with this very key: once more, it would become another patient's."""
+    removed, study, patient = (
+        str(file.tags.get(name, "")) for name in ("PatientIdentityRemoved", "StudyInstanceUID", "PatientID")
+    )
+    return removed.upper() == "YES" and study.startswith("2.25.") and key.gave(patient)
+
+
+def refuse_copies(files: Iterable[ScanFile], key: Key) -> None:
+    """Raise when one of the files was de-identified with this key."""
+    for file in files:
+        if is_copy(file, key):
+            raise InputError("an image of the export", COPY, "Leave out --deidentify and --key, or give the originals")
 
 
 def deidentify_tags(files: Sequence[ScanFile], key: Key) -> None:

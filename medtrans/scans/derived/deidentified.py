@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 from medtrans.scans.deidentify.headers import Deidentifier
 from medtrans.scans.deidentify.key import Whose
 from medtrans.scans.deidentify.suspicions import face
-from medtrans.scans.deidentify.volumes import deidentify_tags
+from medtrans.scans.deidentify.volumes import deidentify_tags, refuse_copies
 from medtrans.scans.derived.sources import SourceSeries
 from medtrans.scans.export.headers import ScanFile
 from medtrans.scans.series.naming import images_hash
@@ -23,7 +23,11 @@ def deidentified_sources(
     """The ``sources``, of which tags and headers are de-identified; what ``files`` say is changed in place.
 
     They are found by the images that either conversion recorded, with this key or without any.
+
+    Raises:
+        InputError: the sources are copies that this key was used for already.
     """
+    refuse_copies((source.first.file for source in sources), rules.key)
     pairs = {id(file): pair for file, pair in zip(files, owners(files), strict=True)}
     whose = rules.key.owners(pairs[id(source.first.file)] for source in sources)
     owned = [whose[pairs[id(source.first.file)]] for source in sources]

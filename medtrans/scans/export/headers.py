@@ -48,7 +48,7 @@ TAGS = (
     "RescaleSlope", "RescaleIntercept", "RescaleType",
     "LossyImageCompression", "Units", "SUVType", "DecayCorrection", "CorrectedImage", "DecayFactor",
     "PatientSize", "PatientSex", "DecayCorrected", "DecayCorrectionDateTime", "AttenuationCorrected",
-    "BurnedInAnnotation", "ConversionType", "BodyPartExamined",
+    "BurnedInAnnotation", "ConversionType", "BodyPartExamined", "PatientIdentityRemoved",
 )  # fmt: skip
 RADIOPHARMACEUTICAL = (
     "Radiopharmaceutical",

@@ -97,6 +97,10 @@ class Pseudonyms:
             self._give(scope, key, name)
         return self.names[key]
 
+    def knows(self, scope: str, identifier: str) -> bool:
+        """Whether ``identifier`` has a name already."""
+        return self._key(scope, identifier) in self.names
+
     def _give(self, scope: str, key: str, name: str) -> None:
         self.names[key] = name
         self.used[scope].add(name.casefold())

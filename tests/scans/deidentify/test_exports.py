@@ -225,6 +225,21 @@ def test_a_copy_that_is_held_back_or_fails_now_is_withdrawn(export, tmp_path):
     assert {row["path"] for row in rows if row["status"] != "kept"} == {""}
 
 
+def test_copies_are_not_deidentified_twice(export, tmp_path):
+    """They would become another patient, under other UIDs and on other days."""
+    deidentify_export(export, tmp_path / "out", tmp_path / "key.json")
+    key = (tmp_path / "key.json").read_bytes()
+    rows = deidentify_export(tmp_path / "out", tmp_path / "again", tmp_path / "key.json")
+    images = [row for row in rows if row["status"] == "failed"]
+    assert len(images) == 9
+    assert all("is a de-identified copy already" in row["reason"] for row in images)
+    assert not images_of(tmp_path / "again")
+    assert (tmp_path / "key.json").read_bytes() == key  # and no pseudonym is spent on them
+    for status in ("written", "kept"):  # to the owner of another key they are a data set as any other
+        rows = deidentify_export(tmp_path / "out", tmp_path / "other", tmp_path / "other.json")
+        assert [row["status"] for row in rows].count(status) == 9
+
+
 def test_the_copy_of_a_twin_is_not_withdrawn(make_series, tmp_path):
     series = make_series(shape=(1, 8, 6))
     series.write(0, "a", SOPInstanceUID="1.2.3.4")

@@ -16,6 +16,8 @@ CT = "1.2.840.10008.5.1.4.1.1.2"
         {"Modality": "CT", "ImageType": ("DERIVED", "SECONDARY", "SCREEN SAVE")},
         {"Modality": "MR", "ConversionType": "WSD"},
         {"Modality": "PT", "SamplesPerPixel": 3},
+        {"BurnedInAnnotation": "NO", "SOPClassUID": "1.2.840.10008.5.1.4.1.1.7", "Modality": "CT"},
+        {"BurnedInAnnotation": "NO", "Modality": "CT", "ImageType": ("DERIVED", "SECONDARY", "DOSE_INFO")},
     ],
 )
 def test_text_in_pixels_is_suspected(tags):

@@ -114,6 +114,14 @@ def test_errors_of_readers_are_logged_without_what_they_quote(pet, tmp_path, mon
     assert "Zqvortex" not in caplog.text
 
 
+def test_copies_are_not_deidentified_twice(pet, tmp_path):
+    from medtrans.scans.deidentify.exports import deidentify_export
+
+    deidentify_export(pet.folder, tmp_path / "copies", tmp_path / "key.json")
+    with pytest.raises(InputError, match="de-identified copy already.*[Ll]eave out --deidentify and --key"):
+        convert_export(tmp_path / "copies", tmp_path / "out", key=tmp_path / "key.json")
+
+
 def test_contradicting_wishes_are_refused(pet, tmp_path, run_medtrans):
     with pytest.raises(InputError, match="contradict"):
         convert_export(pet.folder, tmp_path / "out", key=tmp_path / "key.json", keep_identifiers=True)

@@ -8,6 +8,7 @@ import numpy as np
 import pydicom
 import pytest
 
+from medtrans import InputError
 from medtrans.scans import convert_export
 from medtrans.scans.deidentify.exports import deidentify_export
 from medtrans.scans.deidentify.headers import Deidentifier
@@ -78,6 +79,12 @@ def test_a_volume_finds_its_series_among_the_copies(scan, tmp_path):
     deidentify_export(scan.folder, tmp_path / "copies", tmp_path / "key.json")
     files = written(scan, tmp_path, key=None, like=tmp_path / "copies", converted_with="key.json")
     assert pydicom.dcmread(files[0]).PatientID == "patient-001"
+
+
+def test_copies_are_not_deidentified_twice(scan, tmp_path):
+    deidentify_export(scan.folder, tmp_path / "copies", tmp_path / "key.json")
+    with pytest.raises(InputError, match="de-identified copy already.*[Ll]eave out --deidentify and --key"):
+        written(scan, tmp_path, like=tmp_path / "copies", converted_with="key.json")
 
 
 def test_the_command_writes_it_and_a_second_time_keeps_it(scan, tmp_path, run_medtrans):

@@ -9,6 +9,7 @@ import os
 import shutil
 import time
 import zlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,9 +36,10 @@ from medtrans.transforms.read_slices import ReadVolumes
 from medtrans.transforms.window import Window
 
 logger = logging.getLogger(__name__)
-FORMAT = 1
+FORMAT = 2
 SECTION = "simulated"  # of recipe.json and of the sidecars
 Record = dict[str, Any]
+PIECE = 1 << 16  # bytes
 CARRIED = ("kind", "unit", "intensity", "background", "interpolation", "clamp", "threshold", "not_finite")
 
 
@@ -83,7 +85,8 @@ def simulate_dataset(
     Args:
         task: see :class:`medtrans.cohorts.tasks.Task`.
         dataset_dir: data set with the clean modality.
-        output_dir: new, empty, or of an earlier run of the same settings; more draws may be asked for.
+        output_dir: new, empty, or of an earlier run of the same settings; more draws may be asked for, and the clean
+            data set may have more cases than before.
         seed: another one, other draws.
         draws: degraded volumes a case; from the second on they are cases ``<case>_draw2``, … of the same subject.
         workers: local processes, see :func:`medtrans.jobs.local_workers`.
@@ -101,6 +104,7 @@ def simulate_dataset(
     cases, root = Cases.read(dataset_dir), Path(output_dir).expanduser().resolve()
     if root.is_relative_to(cases.root) or cases.root.is_relative_to(root):
         raise InputError(root, "is or holds the clean data set, or lies in it", "Choose a folder of its own")
+    _check_names(cases, draws)
     recipe = _new_recipe(cases, task, seed)
     check_writable(root)
     _claim(root, recipe)
@@ -127,6 +131,15 @@ def simulation_summary(table: pd.DataFrame, output_dir: str | os.PathLike[str]) 
     return "\n".join([*lines, *more])
 
 
+def _check_names(cases: Cases, draws: int) -> None:
+    """Refuse draws that would be called as other cases are: the data set itself holds draws already."""
+    names = Counter(_row_name(case, draw) for case in cases for draw in range(1, draws + 1))
+    (name, count), *_ = names.most_common(1) or [("", 0)]
+    if count > 1:
+        problem = f"has a case {name} already, as a further draw would be called"
+        raise InputError(cases.root, problem, "Use --draws 1, or simulate the clean set")
+
+
 def _new_recipe(cases: Cases, task: Task, seed: int) -> dict[str, Any]:
     """The clean data set's recipe with the new modality, and what it was made by."""
     recipe = _recipe(cases.root / "recipe.json")
@@ -144,6 +157,8 @@ def _new_recipe(cases: Cases, task: Task, seed: int) -> dict[str, Any]:
     new = {name: {key: clean[key] for key in CARRIED if key in clean} for name in task.makes}
     made = {"format": FORMAT, "task": task.name, "seed": seed, "config": task.record}
     made |= {"phantom": recipe.pop("phantom")} if "phantom" in recipe else {}  # the new folder is no phantom cohort
+    made |= {"before": recipe.pop(SECTION)} if SECTION in recipe else {}  # how the data set had been made
+    made["cases"] = {case.name: _identity(case, task.source) for case in cases}
     return {**recipe, "modalities": {**recipe["modalities"], **new}, SECTION: made}
 
 
@@ -157,15 +172,36 @@ def _claim(root: Path, recipe: Mapping[str, Any]) -> None:
             before = None
         if not isinstance(before, dict):
             raise InputError(root, "holds another data set, not a simulated one", remedy)
-        new = recipe[SECTION]
-        if differing := [key for key in new if before.get(key) != new[key]]:
-            told = "; ".join(f"{key} {before.get(key)} instead of {new[key]}" for key in differing if key != "config")
-            problem = f"holds a simulation of other settings ({told or _differing(before, new)})"
-            raise InputError(root, problem, remedy)
+        if problem := _difference(before, recipe[SECTION]):
+            raise InputError(root, f"holds a simulation of other {problem}", remedy)
     elif root.is_dir() and any(not entry.name.startswith(".") for entry in root.iterdir()):
         raise InputError(root, "is not empty, and holds no simulated data set", remedy)
     with written_whole(path) as temporary:
         temporary.write_text(json.dumps(recipe, indent=2) + "\n", encoding="utf-8")
+
+
+def _difference(before: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """What a run before this one had that makes it another; empty where this one may go on with it."""
+    keys = dict.fromkeys(key for part in (new, before) for key in part if key != "cases")
+    if differing := [key for key in keys if before.get(key) != new.get(key)]:
+        plain = [key for key in differing if not isinstance(new.get(key, before.get(key)), dict)]
+        told = "; ".join(f"{key} {before.get(key)} instead of {new.get(key)}" for key in plain)
+        return f"settings ({told or _differing(before, new) or ', '.join(differing)})"
+    missing = [name for name in before["cases"] if name not in new["cases"]]
+    same = [name for name, identity in before["cases"].items() if new["cases"].get(name) == identity]
+    if missing:
+        return f"cases ({', '.join(missing[:5])} {'…, ' * (len(missing) > 5)}not in the clean data set)"
+    return "" if same else "cases (of the same names)"
+
+
+def _identity(case: Case, modality: str) -> str:
+    """Of the subject and of some voxels from the middle of its clean volume, whatever the times of the files."""
+    digest = hashlib.sha256(case.subject.encode())
+    if modality in case.volumes:
+        with case.volumes[modality].open("rb") as file:
+            file.seek(max(0, (file.seek(0, os.SEEK_END) - PIECE) // 2))
+            digest.update(file.read(PIECE))
+    return digest.hexdigest()[:16]
 
 
 def _differing(before: Mapping[str, Any], new: Mapping[str, Any]) -> str:
@@ -324,10 +360,13 @@ def _row(root: Path, case: Case, draw: int, name: str, windows: Mapping[str, Map
 
 
 def _plain_parameters(degradations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Column -> value of every parameter that is a single one."""
-    return {
-        f"{one['degradation']}.{name}": value
-        for one in degradations
-        for name, value in one["parameters"].items()
-        if isinstance(value, int | float | str | bool)
-    }
+    """Column -> value of every parameter that is a single one; the second step of a kind is ``<kind>2``."""
+    columns: dict[str, Any] = {}
+    seen: Counter[str] = Counter()
+    for one in degradations:
+        kind = one["degradation"]
+        seen[kind] += 1
+        step = kind if seen[kind] == 1 else f"{kind}{seen[kind]}"
+        values = {name: value for name, value in one["parameters"].items() if isinstance(value, int | float | str)}
+        columns |= {f"{step}.{name}": value for name, value in values.items()}
+    return columns

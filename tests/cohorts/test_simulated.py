@@ -215,6 +215,54 @@ def test_other_folders_are_refused_and_left_alone(task, louder_task, clean, simu
     assert os.listdir(tmp_path / "full") == ["thesis.tex"]
 
 
+def test_a_folder_of_other_cases_is_refused_and_left_alone(task, clean, simulated, tmp_path):
+    """Other people under the same names, or people that are missing: their volumes would stay behind."""
+    folder = shutil.copytree(simulated[0], tmp_path / "set")
+    before = files(folder)
+    others = shutil.copytree(clean, tmp_path / "others")
+    for case in Cases.read(others):
+        image = nibabel.load(case.volumes["T1"])
+        mirrored = np.ascontiguousarray(image.get_fdata(dtype=np.float32)[::-1])
+        nibabel.save(nibabel.Nifti1Image(mirrored, image.affine), case.volumes["T1"])
+    fewer = shutil.copytree(clean, tmp_path / "fewer")
+    Cases(fewer, tuple(Cases.read(fewer))[:3]).write()
+    for other in (others, fewer):
+        with pytest.raises(InputError, match=r"holds a simulation of other cases .*Choose another folder"):
+            simulate_dataset(task, other, folder, draws=2, workers=1)
+    assert files(folder) == before
+
+
+def test_subjects_may_come_later_and_a_moved_clean_set_is_the_same(task, clean, tmp_path):
+    mine = shutil.copytree(clean, tmp_path / "clean")
+    Cases(mine, tuple(Cases.read(mine))[:2]).write()
+    simulate_dataset(task, mine, tmp_path / "out", workers=1)
+    moved = shutil.copytree(clean, tmp_path / "moved")
+    grown = simulate_dataset(task, moved, tmp_path / "out", workers=1)
+    assert list(grown["kept"]) == [True, True, False, False]
+    assert set(json.loads((tmp_path / "out/recipe.json").read_text())["simulated"]["cases"]) == set(grown["case"])
+
+
+def test_a_simulated_set_is_simulated_again_where_names_stay_unique(louder_task, simulated, tmp_path):
+    folder, _ = simulated
+    louder = Task.read(louder_task, {"source_name": "T1-louder"})
+    with pytest.raises(InputError, match=r"head-0000_draw2.* Use --draws 1, or simulate the clean set\."):
+        simulate_dataset(louder, folder, tmp_path / "twice", draws=2, workers=1)
+    assert not (tmp_path / "twice").exists()
+    table = simulate_dataset(louder, folder, tmp_path / "once", workers=1)
+    assert list(table["case"]) == [case.name for case in Cases.read(folder)]
+    first, second = (json.loads((of / "recipe.json").read_text())["simulated"] for of in (folder, tmp_path / "once"))
+    assert second["before"] == first
+    assert (first["config"]["source_name"], second["config"]["source_name"]) == ("$@target + '-loud'", "T1-louder")
+
+
+def test_two_steps_of_one_kind_have_their_own_columns(louder_task, clean, tmp_path):
+    steps = [{"_target_": "tiny_degradation.Louderd", "keys": "source", "gain": gain} for gain in (2, 3)]
+    steps.append({"_target_": "DeleteItemsd", "keys": "CT"})
+    table = simulate_dataset(Task.read(louder_task, {"train::degradation": steps}), clean, tmp_path / "out", workers=1)
+    assert set(table["Louder.gain"]) == {2.0}
+    assert set(table["Louder2.gain"]) == {3.0}
+
+
 def test_a_data_set_without_the_modality_is_refused(louder_task, clean, tmp_path):
     with pytest.raises(InputError, match=r"has no modality 'T2', which louder degrades\. It has T1, CT"):
         simulate_dataset(Task.read(louder_task, {"target": "T2"}), clean, tmp_path / "out")

@@ -50,7 +50,11 @@ REMOVED_TEXT = "REMOVED"
 TEXT = {"LO", "SH", "LT", "ST", "UT", "UC"}
 WORDS_OF_CODE = {"CS", "AE"}
 NUMERALS = {"DS": re.compile(r"[\d+\-.eE ]*"), "IS": re.compile(r"[\d+\- ]*"), "AS": re.compile(r"\d{3}[DWMY]")}
-OF_KINDS = re.compile(r"(SOPClass|TransferSyntax|CodingScheme|Context|MappingResource|ContextGroupExtensionCreator)")
+OFFSET = re.compile(r"[+-]\d{4}")
+OF_KINDS = re.compile(r"SOPClass|TransferSyntax|CodingScheme|Context|MappingResource")
+OF_CODES = re.compile(r"CodingScheme|Context|MappingResource")
+# DICOM's own, the code systems that HL7 registered (SNOMED CT, LOINC, UCUM, RadLex, …), and the NCI thesaurus
+PUBLIC_CODES = ("1.2.840.10008.", "2.16.840.1.113883.5.", "2.16.840.1.113883.6.", "2.16.840.1.113883.3.26.1.1")
 PLAIN_UID = re.compile(r"[0-9.]{1,64}")
 BULK = {"OB", "OW", "OF", "OD", "OL", "OV", "UN"}
 BULK_GROUPS = {0x0028, 0x5400, 0x0064, 0x0066, 0x7FE0}  # look-up tables, waveforms, grids, surfaces, pixels
@@ -206,11 +210,18 @@ class _Walk:
         if action == UID:
             return self._uids(element)
         if action == KEEP:
-            return (self._sweep(element) or KEEP) if _has_value(element) else ""
+            return self._retained(element) if _has_value(element) else ""
         if not _has_value(element):
             return ""
         element.value = _dummy(element.VR) if action == DUMMY else _empty(element.VR)
         return action
+
+    def _retained(self, element: DataElement) -> str:
+        """What an option keeps stays, where it is what its type or name says."""
+        form = OFFSET if element.keyword == "TimezoneOffsetFromUTC" else NUMERALS.get(element.VR)
+        if form is not None and not all(form.fullmatch(text) for text in _each(element)):
+            return REMOVE
+        return self._sweep(element) or KEEP
 
     def _unlisted(self, dataset: Dataset, element: DataElement) -> str:
         """What table E.1-1 does not list stays, as far as its type can hold what it should not."""
@@ -252,7 +263,7 @@ class _Walk:
         if not any(values):
             return ""
         keyword = dictionary_keyword(element.tag)
-        new = [_uid(text, keyword, self.key) for text in values]
+        new = [_uid(text, keyword, self.key, "institution" in self.retain) for text in values]
         if new == values:
             return ""
         element.value = new if len(new) > 1 else new[0]
@@ -290,7 +301,7 @@ class _Walk:
         """Take out of a retained text what is known to identify the patient."""
         if element.VR in WORDS_OF_CODE:
             values = _each(element)
-            left = ["" if self.known.is_one(text) else text for text in values]
+            left = ["" if self.known.is_one(text) else self.known.without(text) for text in values]
         elif element.VR in TEXT:
             values = _each(element)
             left = [self.known.without(text) for text in values]
@@ -302,10 +313,12 @@ class _Walk:
         return SWEPT
 
 
-def _uid(text: str, keyword: str, key: Key) -> str:
+def _uid(text: str, keyword: str, key: Key, institution: bool = False) -> str:
     if text in UID_dictionary:  # the standard's own
         return text
-    if PLAIN_UID.fullmatch(text) and OF_KINDS.match(keyword.removeprefix("Referenced")):
+    kind = keyword.removeprefix("Referenced")
+    own = OF_CODES.match(kind) and not institution and not text.startswith(PUBLIC_CODES)  # tells whose codes they are
+    if PLAIN_UID.fullmatch(text) and OF_KINDS.match(kind) and not own:
         return text
     return key.uid(text) if text else ""
 
@@ -398,14 +411,14 @@ def _plain(rules: Deidentifier, name: str, value: Any, known: KnownIdentifiers, 
     if not isinstance(value, str) or name in NEVER_WRITTEN:
         return value
     if name in TAGS_OF_UIDS:
-        return rules.key.uid(value)
+        return _uid(value, name, rules.key)
     if name in FREE:
         return cleaned(known.without(value))
     kind = _kind(name)
     if kind in ("DA", "DT"):
-        return shifted(value, kind, days) or value
+        return shifted(value, kind, days)
     if kind in WORDS_OF_CODE:
-        return "" if known.is_one(value) else value
+        return "" if known.is_one(value) else known.without(value)
     return known.without(value) if kind in TEXT else value
 
 

@@ -34,7 +34,7 @@ FURTHER = (
     "DeviceID", "PlacerOrderNumberProcedure", "FillerOrderNumberProcedure", "PerformedProcedureTypeDescription",
     "BreedRegistrationSequence", "ResponsiblePersonRole", "RetrieveURL", "RetrieveURI",
     "PatientLocationCoordinatesSequence", "DeidentificationActionSequence",
-    "PrivateDataElementCharacteristicsSequence",
+    "PrivateDataElementCharacteristicsSequence", "CodingSchemeName", "CodingSchemeResponsibleOrganization",
 )  # fmt: skip
 PSEUDONYMS = ("PatientName", "PatientID", "ClinicalTrialSubjectID")
 # Columns of table E.1-1 with K: retained as they are
@@ -56,7 +56,8 @@ DEVICE = (
 INSTITUTION = (
     "InstitutionName", "InstitutionAddress", "InstitutionCodeSequence", "InstitutionalDepartmentName",
     "InstitutionalDepartmentTypeCodeSequence", "ClinicalTrialCoordinatingCenterName", "ClinicalTrialSiteID",
-    "ClinicalTrialSiteName", "ClinicalTrialProtocolEthicsCommitteeName",
+    "ClinicalTrialSiteName", "ClinicalTrialProtocolEthicsCommitteeName", "CodingSchemeName",
+    "CodingSchemeResponsibleOrganization",
 )  # fmt: skip
 # Column with C: what is read of them are words of imaging, all else goes; other descriptors go whole
 DESCRIPTORS = (
@@ -71,7 +72,8 @@ NOT_OF_PATIENT = (
     "ContextGroupVersion", "ContextGroupLocalVersion", "TemplateVersion", "TemplateLocalVersion", "DateOfManufacture",
     "DateOfInstallation", "DateOfLastCalibration", "TimeOfLastCalibration", "DateTimeOfLastCalibration",
     "CalibrationDate", "CalibrationTime", "CalibrationDateTime", "DateOfLastDetectorCalibration",
-    "TimeOfLastDetectorCalibration", "ProductExpirationDateTime", "SourceStrengthReferenceDate",
+    "TimeOfLastDetectorCalibration", "DateOfGainCalibration", "TimeOfGainCalibration", "ExpiryDate",
+    "ExpirationDateTime", "ProductExpirationDateTime", "SourceStrengthReferenceDate",
     "SourceStrengthReferenceTime", "EffectiveDateTime", "HangingProtocolCreationDateTime",
     "EthicsCommitteeApprovalEffectivenessStartDate", "EthicsCommitteeApprovalEffectivenessEndDate",
     "PatientBirthDate", "PatientBirthTime",

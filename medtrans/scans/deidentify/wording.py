@@ -49,7 +49,7 @@ B_VALUE = re.compile(r"b\d{1,4}")
 KERNEL = re.compile(r"[bdhijqt](?:[cdfrvlu]{1,2})?\d{2}[a-z]?")
 NUMBER = re.compile(r"\d{1,2}(?:[.,]\d{1,2})?|100")
 PIECE = re.compile(r"[^\W_]+(?:[.,]\d+[^\W_]*)*[*%]?|%")
-SHORTEST_NAME, SHORTEST_ID = 3, 4  # characters that a name or an ID must have to be looked for in other text
+SHORTEST_NAME, SHORTEST_ID = 3, 4  # characters that a name or an ID in ASCII must have to be looked for in other text
 
 
 def known_word(word: str) -> bool:
@@ -98,10 +98,13 @@ class KnownIdentifiers:
 
     def __init__(self, names: Iterable[str] = (), ids: Iterable[str] = (), births: Iterable[str] = ()) -> None:
         parts = {part for name in names for part in re.split(r"[\^=\s,;]+", name)}
-        words = {part for part in parts if len(part) >= SHORTEST_NAME and not known_word(part)}
-        whole = {text.strip() for text in ids if len(text.strip()) >= SHORTEST_ID and not known_word(text.strip())}
+        words = {part for part in parts if _can_be_found(part, SHORTEST_NAME)}
+        whole = {text.strip() for text in ids if _can_be_found(text.strip(), SHORTEST_ID)}
         whole |= {form for birth in births if len(birth) == 8 for form in _written(birth)}
-        apart = [rf"(?<![^\W_]){re.escape(word)}(?![^\W_])" for word in _longest_first(words)]
+        apart = [
+            re.escape(word) if _unspaced(word) else rf"(?<![^\W_]){re.escape(word)}(?![^\W_])"
+            for word in _longest_first(words)
+        ]
         patterns = [*map(re.escape, _longest_first(whole)), *apart]
         self.exact = {text.casefold() for text in words | whole}
         self.pattern = re.compile("|".join(patterns), re.IGNORECASE) if patterns else None
@@ -115,6 +118,18 @@ class KnownIdentifiers:
     def is_one(self, text: str) -> bool:
         """Whether ``text`` is nothing else."""
         return text.strip().casefold() in self.exact
+
+
+def _can_be_found(text: str, shortest: int) -> bool:
+    """Whether ``text`` can be told from other words: ``Li`` or ``Head`` cannot, ``Lê`` and a single ``李`` can."""
+    if not text.isascii():
+        shortest = 1 if _unspaced(text) else 2
+    return len(text) >= shortest and not known_word(text)
+
+
+def _unspaced(text: str) -> bool:
+    """Whether the script has no capitals: East Asian ones, of which most write words without spaces between them."""
+    return not text.isascii() and text.lower() == text.upper()
 
 
 def _longest_first(texts: Iterable[str]) -> list[str]:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pydicom.datadict import dictionary_VR, keyword_dict, tag_for_keyword
 from pydicom.dataset import Dataset
 
+from medtrans.scans.deidentify.headers import plain_tags
 from medtrans.scans.deidentify.profile import DUMMY, EMPTY, KEEP, NAME, REMOVE, basic_actions
 
 GONE = {REMOVE, EMPTY, DUMMY, NAME}
@@ -159,6 +160,55 @@ def test_text_in_an_element_for_numbers_is_not_written(image, rules, whose, hold
     assert not holds(written(dataset), "Zqvortex")
 
 
+def test_what_names_the_patient_is_taken_out_of_words_of_code(image, rules, whose, holds):
+    dataset = image(PatientName="Zqvortex^Ulrika", PatientID="ZQ-998877", BodyPartExamined="ZQVORTEX HEAD",
+                    ImageType=["ORIGINAL", "ZQVORTEX_U", "ZQ-998877"])  # fmt: skip
+    data = written(rules().header(dataset, whose))
+    assert not holds(data, "Zqvortex")
+    assert not holds(data, "ZQ-998877")
+    assert dataset.BodyPartExamined == "HEAD"
+    assert [*dataset.ImageType] == ["ORIGINAL", "U", ""]
+
+
+def test_a_hospitals_own_coding_scheme_does_not_name_it(image, rules, whose, item, holds):
+    own, standard = "1.2.826.0.1.4711.9", "2.16.840.1.113883.6.96"  # SNOMED CT
+
+    def coded():
+        scheme = item(CodingSchemeDesignator="99STE", CodingSchemeUID=own, CodingSchemeName="Elsewhere codes",
+                      CodingSchemeResponsibleOrganization="St. Elsewhere")  # fmt: skip
+        codes = [item(CodeValue="1", CodingSchemeUID=uid, CodeMeaning="Brain") for uid in (own, standard)]
+        return image(CodingSchemeIdentificationSequence=[scheme], ProcedureCodeSequence=codes)
+
+    gone = rules().header(coded(), whose)
+    assert not holds(written(gone), "Elsewhere")
+    assert not holds(written(gone), own)
+    new = gone.CodingSchemeIdentificationSequence[0].CodingSchemeUID
+    assert [code.CodingSchemeUID for code in gone.ProcedureCodeSequence] == [new, standard]
+    kept = rules("institution").header(coded(), whose).CodingSchemeIdentificationSequence[0]
+    assert (kept.CodingSchemeUID, kept.CodingSchemeResponsibleOrganization) == (own, "St. Elsewhere")
+
+
+def test_plain_values_follow_the_rules_of_the_copies(rules, whose):
+    talairach = "1.2.840.10008.1.4.1.1"  # a frame of reference that the standard names
+    tags = {
+        "PatientName": "Zqvortex^Ulrika", "BodyPartExamined": "ZQVORTEX HEAD", "ImageType": ("ORIGINAL", "ZQVORTEX_U"),
+        "FrameOfReferenceUID": talairach, "StudyInstanceUID": "1.2.3", "StudyDate": "17 April 1931",
+    }  # fmt: skip
+    plain = plain_tags(rules(), tags, whose)
+    assert (plain["BodyPartExamined"], plain["ImageType"]) == ("HEAD", ("ORIGINAL", "U"))
+    assert plain["FrameOfReferenceUID"] == talairach
+    assert plain["StudyInstanceUID"] == rules().key.uid("1.2.3")
+    assert plain["StudyDate"] == ""
+
+
+@pytest.mark.parametrize(("keyword", "value"), [("TimezoneOffsetFromUTC", "ZQVORTEX"), ("PatientAge", "ZQV")])
+def test_what_an_option_retains_must_be_what_it_is_called(image, rules, whose, holds, keyword, value):
+    dataset = image(**{keyword: value})
+    assert not holds(written(rules("patient").header(dataset, whose)), value)
+    true = {"TimezoneOffsetFromUTC": "+0100", "PatientAge": "033Y"}
+    assert rules("patient").header(image(**true), whose)[keyword].value == true[keyword]
+
+
 def test_overlays_curves_and_unknown_elements_go(image, rules, whose, holds):
     dataset = image()
     for group in (0x6000, 0x6002, 0x601E):
@@ -238,11 +288,15 @@ def test_all_dates_of_a_patient_move_together_and_times_stay(image, rules, whose
 def test_a_known_date_does_not_tell_the_shift(image, rules, whose, item):
     """Versions of code tables and calibrations of scanners are the same for many: moved, they would give it away."""
     dataset = image(DateOfLastCalibration="20190807")
+    others = ("DateOfGainCalibration", "ExpiryDate", "ExpirationDateTime")
+    for name in others:
+        setattr(dataset, name, "20190807")
     dataset.ProcedureCodeSequence = [
         item(CodeValue="1", CodingSchemeDesignator="DCM", CodeMeaning="MR", ContextGroupVersion="20020904")
     ]
     rules().header(dataset, whose)
     assert dataset.ProcedureCodeSequence[0].ContextGroupVersion.startswith("19000101")
+    assert {str(dataset.get(name) or "1900")[:4] for name in others} == {"1900"}
     assert dataset.DateOfLastCalibration in ("", "19000101") if "DateOfLastCalibration" in dataset else True
 
 

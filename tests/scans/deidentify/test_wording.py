@@ -71,5 +71,22 @@ def test_identifiers_are_found_whichever_way_they_are_written():
     assert known.without("doeskin janet") == "doeskin janet"
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "left"),
+    [
+        ("Li^Ming=李^明", "李明 頭部 t1", "頭部 t1"),
+        ("Yamada^Tarou=山田^太郎", "頭部 山田太郎様", "頭部 様"),
+        ("Kim=김^수진", "brain 김수진", "brain"),
+        ("Lê^Văn", "LÊ brain, Lêonie", "brain, Lêonie"),
+    ],
+)
+def test_short_names_of_other_scripts_are_found_where_words_have_no_bounds(name, text, left):
+    assert KnownIdentifiers([name]).without(text) == left
+
+
+def test_a_short_place_of_other_scripts_is_found():
+    assert KnownIdentifiers(ids=["東大"]).without("東大病院 t1") == "病院 t1"
+
+
 def test_a_patient_called_head_does_not_empty_every_description():
     assert KnownIdentifiers(["HEAD^PHANTOM"]).without("head phantom") == "head phantom"

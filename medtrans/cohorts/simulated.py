@@ -233,7 +233,7 @@ def _one_draw(job: _Job, draw: int, mark: str, clean: MetaTensor, beside: Mappin
     """Degrade, scale, draw the picture, and write; last of all the sidecar that marks the draw as finished."""
     start, seed = time.perf_counter(), seed_of(job.seed, zlib.crc32(job.case.name.encode()), draw)
     try:
-        made = job.task.degrade(clean, seed, beside)
+        made = job.task.degrade(clean, seed, beside, _unit(job))
     except ValueError as error:
         problem = f"cannot be degraded: {error}"
         raise InputError(f"case {job.case.name}", problem, "Look at it, or leave it out") from error
@@ -253,6 +253,12 @@ def _one_draw(job: _Job, draw: int, mark: str, clean: MetaTensor, beside: Mappin
         with written_whole(path.with_suffix(".json")) as temporary:
             temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return record | {"kept": False, "seconds": round(time.perf_counter() - start, 2)}
+
+
+def _unit(job: _Job) -> str:
+    """Of the clean volume, as the data set says it."""
+    window = job.case.windows.get(job.task.source)
+    return window.unit if window else ""
 
 
 def _window(job: _Job, name: str, image: torch.Tensor) -> Window:

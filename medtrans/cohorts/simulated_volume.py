@@ -66,7 +66,7 @@ def simulate_volume(
         name: _companion(task, name, path, volume, canonical, device) for name, path in (companions or {}).items()
     }
     try:
-        made = task.degrade(image, seed, beside)
+        made = task.degrade(image, seed, beside, str(_sidecar(scan).get("unit") or ""))
     except ValueError as error:
         raise InputError(scan, f"cannot be degraded: {error}", "Look at it") from error
     told = {key: value for key, value in _sidecar(scan).items() if key in KEPT}

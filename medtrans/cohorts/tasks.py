@@ -96,7 +96,7 @@ class Task:
         return (self.degraded,) if self.reference == self.source else (self.degraded, self.reference)
 
     def degrade(
-        self, image: MetaTensor, seed: int, companions: Mapping[str, torch.Tensor] | None = None
+        self, image: MetaTensor, seed: int, companions: Mapping[str, torch.Tensor] | None = None, unit: str = ""
     ) -> dict[str, Made]:
         """What the task makes of an image: a function of its arguments alone.
 
@@ -104,6 +104,7 @@ class Task:
             image: ``(1, X, Y, Z)`` in physical units, RAS order, on the device that shall do it.
             seed: of what is drawn.
             companions: images on the same grid, by the names of their modalities.
+            unit: of the image, where it is known: degradations that count with it refuse another one than theirs.
 
         Returns:
             An image for each name in :attr:`makes`.
@@ -112,7 +113,7 @@ class Task:
             ValueError: a transform refuses the image, or what comes out is not finite or has no contrast.
         """
         spacing = [float(step) for step in image.pixdim]
-        item = {"source": image, "target": image, "spacing": spacing, **(companions or {})}
+        item = {"source": image, "target": image, "spacing": spacing, "unit": unit, **(companions or {})}
         self.chain.set_random_state(seed=seed)
         try:
             with seeded(seed):

@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -15,6 +17,8 @@ from medtrans.cohorts.simulated import simulate_dataset, simulation_summary
 from medtrans.cohorts.tasks import Task
 from medtrans.simulate.degradation import Degradation
 from medtrans.transforms import FitWindowd, ReadVolumesd
+
+PET_DENOISING = Path(__file__).parents[2] / "tasks" / "pet_denoising.json"
 
 
 @pytest.fixture(scope="module")
@@ -188,6 +192,21 @@ def test_a_case_that_fails_stands_in_the_table_and_the_rest_is_done(louder_task,
     assert "is too loud already" in failed.loc[loudest.name, "reason"]
     assert {case.name for case in Cases.read(tmp_path / "out")} == set(table.index) - set(failed.index)
     assert "2 of 4 cases" in simulation_summary(table.reset_index(), tmp_path / "out")
+
+
+def test_a_data_set_in_another_unit_than_the_task_counts_with_fails_with_what_to_set(tmp_path):
+    write_phantom_cohort(tmp_path / "clean", 3, ["PET"], 12.0)
+    cases = Cases.read(tmp_path / "clean")
+    windows = [{"PET": replace(case.windows["PET"], unit="kBq/ml")} for case in cases]
+    Cases(cases.root, tuple(replace(case, windows=new) for case, new in zip(cases, windows, strict=True))).write()
+    path, few = PET_DENOISING, {"train#degradation#0#iterations": 1}
+    failed = simulate_dataset(Task.read(path, few), tmp_path / "clean", tmp_path / "out", workers=1)
+    assert set(failed["status"]) == {"failed"}
+    assert failed["reason"].str.contains("in kBq/ml, .*set unit to kBq/ml").all()
+    told = Task.read(path, {**few, "unit": "kBq/ml"})
+    table = simulate_dataset(told, tmp_path / "clean", tmp_path / "told", workers=1)
+    assert set(table["status"]) == {"ok"}
+    assert set(table["LowCountPET.unit"]) == {"kBq/ml"}
 
 
 def test_other_folders_are_refused_and_left_alone(task, louder_task, clean, simulated, tmp_path):

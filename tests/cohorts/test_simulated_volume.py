@@ -1,6 +1,7 @@
 """One NIfTI volume in, one out: on its own grid, in its own axis order, whatever that is."""
 
 import json
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -12,6 +13,8 @@ from medtrans.cohorts.tasks import Task
 
 SHAPE = (6, 5, 4)
 SAGITTAL = np.array([[0, 0, 1.2, -9], [-0.9, 0.05, 0, 20], [0.05, 0.9, 0, -30], [0, 0, 0, 1]])  # posterior, up, right
+
+PET_DENOISING = Path(__file__).parents[2] / "tasks" / "pet_denoising.json"
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +110,18 @@ def test_the_header_tells_of_the_grid_and_of_nobody(task, scan, tmp_path):
     assert (float(made["cal_min"]), float(made["cal_max"]), len(made.extensions)) == (0, 0, 0)
     for field in ("pixdim", "qform_code", "sform_code", "srow_x", "srow_y", "srow_z", "quatern_b", "xyzt_units"):
         np.testing.assert_array_equal(made[field], image.header[field])
+
+
+def test_the_unit_of_the_sidecar_is_held_against_that_of_the_task(scan, tmp_path):
+    """PET in becquerels that is counted as SUV would come out without noise."""
+    settings = {"train#degradation#0#iterations": 1, "train#degradation#0#views": 16}
+    assumed, told = (Task.read(PET_DENOISING, {**settings, **unit}) for unit in ({}, {"unit": "kBq/ml"}))
+    scan.with_name("scan.json").write_text(json.dumps({"Modality": "PT", "unit": "kBq/ml"}))
+    with pytest.raises(InputError, match=r"scan\.nii\.gz: cannot be degraded: .* in kBq/ml.*: set unit to kBq/ml"):
+        simulate_volume(assumed, scan, tmp_path / "made.nii")
+    assert simulate_volume(told, scan, tmp_path / "made.nii")[0]["parameters"]["unit"] == "kBq/ml"
+    scan.with_name("scan.json").unlink()
+    assert simulate_volume(assumed, scan, tmp_path / "made.nii")[0]["parameters"]["unit"] == "SUV"
 
 
 def test_useless_files_are_refused(task, scan, tmp_path):

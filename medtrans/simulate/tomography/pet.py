@@ -50,7 +50,7 @@ class LowCountPET(Degradation):
 
     Args:
         fraction: share of the coincidences that is kept, above 0 up to 1.
-        unit: of the image, "SUV", "Bq/ml" or "kBq/ml"; of no matter with ``prompts``.
+        unit: of the image, "SUV" (body weight), "Bq/ml" or "kBq/ml"; of no matter with ``prompts``.
         dose_mbq: injected activity in MBq.
         weight_kg: of the patient.
         uptake_min: minutes from injection to scan.
@@ -218,6 +218,9 @@ class LowCountPET(Degradation):
 class LowCountPETd(Degradationd):
     """Dictionary form of :class:`LowCountPET`.
 
+    Items say the unit of an image in ``item["unit"]`` or, as those of data sets do, in ``item["windows"][key]``: it is
+    held against the setting, for Bq/ml that are counted as SUV make thousands of times too many coincidences.
+
     Args:
         keys: PET images ``(C, X, Y[, Z])``, to degrade alike.
         reference_key: gets the full-count reconstruction of the same coincidences, of the first key: what the
@@ -228,6 +231,9 @@ class LowCountPETd(Degradationd):
         spacing_key: see :class:`~medtrans.simulate.degradation.Degradationd`.
         allow_missing_keys: pass over entries that are missing.
         **settings: of :class:`LowCountPET`.
+
+    Raises:
+        ValueError: on a call, an image is in another unit than the setting says, and ``prompts`` is not set.
     """
 
     array_form = LowCountPET
@@ -246,6 +252,8 @@ class LowCountPETd(Degradationd):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """The item with its keys degraded by the same parameters, and with the reference."""
+        for key in self.key_iterator(dict(data)):
+            self._check_unit(_unit_of(data, key))
         item = super().__call__(data)
         first = next(iter(self.key_iterator(item)), None)
         if self.reference_key is not None and first is not None:
@@ -255,12 +263,32 @@ class LowCountPETd(Degradationd):
             item[self.reference_key] = scan.full_count(data[first], scan.parameters, spacing, **beside)
         return item
 
+    def _check_unit(self, unit: str) -> None:
+        """Refuse an image in another unit than the setting says; one that says none has that of the setting."""
+        scan: Any = self.degradation
+        if not unit or "prompts" in scan.ranges or _plain(unit) == _plain(scan.unit):
+            return
+        known = next((name for name in UNITS if _plain(name) == _plain(unit)), None)
+        remedy = f"set unit to {known}" if known else f"bring it to {', '.join(UNITS)}, or set prompts"
+        raise ValueError(f"the image is in {unit}, but its coincidences would be counted as of {scan.unit}: {remedy}")
+
 
 def gaussian(volume: torch.Tensor, fwhm_mm: float, spacing: Sequence[float], axes: int = 3) -> torch.Tensor:
     """``(C, X, Y, Z)`` convolved with a Gaussian of this full width at half maximum along its first ``axes`` axes."""
     for axis, step in enumerate(spacing[:axes]):
         volume = along(volume, blurred(volume.shape[axis + 1], step, fwhm_mm), axis)
     return volume
+
+
+def _unit_of(item: Mapping[Hashable, Any], key: Hashable) -> str:
+    """The unit that the item says its entry has; empty where it says none."""
+    windows = (item.get("windows") or {}).get(key) or ()
+    return str(item.get("unit") or next((unit for _, _, unit in windows if unit), ""))
+
+
+def _plain(unit: str) -> str:
+    """``kBq/mL`` and ``kbq/ml`` are one unit."""
+    return unit.replace(" ", "").lower()
 
 
 def _within(name: str, bounds: Range, low: float, high: float = math.inf, lowest_too: bool = False) -> Range:

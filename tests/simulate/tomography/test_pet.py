@@ -200,6 +200,38 @@ def test_items_get_the_full_count_image_of_the_same_coincidences() -> None:
     assert torch.equal(truth["target"], disc())
 
 
+def in_unit(unit: str) -> dict:
+    return {"source": disc(size=8, step=24.0), "spacing": [24.0, 24.0, 3.0], "axis": 2} | (
+        {"windows": {"source": [[0.0, 20.0, unit]], "CT": [[-1024.0, 2000.0, "HU"]]}} if unit else {}
+    )
+
+
+@pytest.mark.parametrize("unit", ["Bq/ml", "kBq/ml", "BQ/mL"])
+def test_a_unit_other_than_the_settings_is_refused_with_what_to_set(unit) -> None:
+    """Becquerels that are taken for SUV would be thousands of times the coincidences, and no noise at all."""
+    named = "kBq/ml" if unit.startswith("k") else "Bq/ml"
+    with pytest.raises(ValueError, match=rf"the image is in {unit}, but .* counted as of SUV: set unit to {named}"):
+        LowCountPETd("source")(in_unit(unit))
+    with pytest.raises(ValueError, match=f"the image is in {unit}"):
+        LowCountPETd("source")({**in_unit(""), "unit": unit})
+    made = LowCountPETd("source", unit=named)(in_unit(unit))["source"]
+    assert made.meta["degradations"][-1]["parameters"]["unit"] == named
+    with pytest.raises(ValueError, match=r"the image is in SUV, but .*: set unit to SUV"):
+        LowCountPETd("source", unit=named)(in_unit("SUV"))
+
+
+@pytest.mark.parametrize("unit", ["SUVlbm", "SUVbsa", "fraction of maximum"])
+def test_a_unit_that_dose_and_weight_do_not_make_needs_prompts(unit) -> None:
+    with pytest.raises(ValueError, match="bring it to SUV, Bq/ml, kBq/ml, or set prompts"):
+        LowCountPETd("source")(in_unit(unit))
+    assert LowCountPETd("source", prompts=1e5)(in_unit(unit))["source"].any()
+
+
+@pytest.mark.parametrize("unit", ["", "SUV"])
+def test_an_image_that_says_no_unit_has_that_of_the_setting(unit) -> None:
+    assert LowCountPETd("source")(in_unit(unit))["source"].any()
+
+
 @settings(max_examples=15, deadline=None)
 @given(
     size=st.tuples(st.integers(2, 15), st.integers(2, 15), st.integers(1, 4)),

@@ -37,7 +37,7 @@ class MRMotion(Degradation):
     long along one axis, in slices along it, which the head moves through.
 
     Args:
-        severity: mean displacement of the head in mm from the reference, over all that is measured and a ball of 80 mm
+        severity: mean displacement of the head in mm from ``reference``, over all that is measured and a ball of 80 mm
             radius (:func:`~medtrans.simulate.mr.poses.displacement`); the trajectory is scaled to have exactly this.
             None: 0.5 to 4 mm, and a ``table`` as it was measured.
         kinds: of :data:`~medtrans.simulate.mr.trajectories.KINDS`; one is drawn for each image. None: all.
@@ -90,11 +90,12 @@ class MRMotion(Degradation):
         seconds = measured_at(sequence, axes, shape[1:])
         severity = None if self.severity is None else self.between(self.severity)
         weights = centre_weights(axes, shape[1:], spacing, isinstance(sequence, Slices))
-        trajectory = self._draw_trajectory(seconds, weights, len(shape) == 3)
+        own = _own_references(sequence, self.reference)
+        trajectory = self._draw_trajectory(seconds, weights, len(shape) == 3, own)
         if severity is not None:
-            trajectory = of_severity(trajectory, seconds, weights, severity)
+            trajectory = of_severity(trajectory, seconds, weights, severity, own)
         return {
-            "severity_mm": mean_displacement(trajectory, seconds, weights),
+            "severity_mm": mean_displacement(trajectory, seconds, weights, own),
             "trajectory": trajectory,
             "sequence": sequence_record(sequence),
             "axes": list(axes),
@@ -111,7 +112,8 @@ class MRMotion(Degradation):
         poses = poses_at(parameters["trajectory"], seconds)
         slices = isinstance(sequence, Slices)
         weights = centre_weights(axes, img.shape[1:], spacing, slices)
-        turns, shifts = seen_from(poses, reference_pose(poses, weights, slices and parameters["reference"] == "slice"))
+        own = _own_references(sequence, parameters["reference"])
+        turns, shifts = seen_from(poses, reference_pose(poses, weights, own))
         padded, margin = _beyond_readout(img.cpu(), axes[0], spacing[axes[0]])
         unshifted = 1 if slices else (0, 1)
         turns, shifts = np.fft.ifftshift(turns, unshifted), np.fft.ifftshift(shifts, unshifted)
@@ -148,7 +150,7 @@ class MRMotion(Degradation):
         phase, readout = (axis for axis in range(3) if axis != across)
         return (readout, phase, across)
 
-    def _draw_trajectory(self, seconds: np.ndarray, weights: np.ndarray, planar: bool) -> Trajectory:
+    def _draw_trajectory(self, seconds: np.ndarray, weights: np.ndarray, planar: bool, own: bool) -> Trajectory:
         """One that moves during the scan, of any size."""
         duration = float(seconds.max())
         if self.table is not None:
@@ -157,7 +159,7 @@ class MRMotion(Degradation):
         kind = self.kinds[self.R.randint(len(self.kinds))]
         for _ in range(50):
             trajectory = draw_trajectory(kind, self.R, duration, planar)
-            if mean_displacement(trajectory, seconds, weights) > LEAST_MOTION:
+            if mean_displacement(trajectory, seconds, weights, own) > LEAST_MOTION:
                 break
         return trajectory
 
@@ -175,6 +177,11 @@ def measured_at(sequence: Slices | Partitions, axes: Sequence[int], shape: Seque
     if isinstance(sequence, Slices):
         return sequence.seconds(shape[axes[1]], shape[axes[2]])
     return sequence.seconds(shape[axes[1]], shape[axes[2]])
+
+
+def _own_references(sequence: Slices | Partitions, reference: str) -> bool:
+    """Whether every slice has a reference pose of its own; the slice that a 2D image is has but one."""
+    return isinstance(sequence, Slices) and reference == "slice"
 
 
 def _on_grid(turns: np.ndarray, shifts: np.ndarray, axes: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:

@@ -12,6 +12,7 @@ import SimpleITK
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
 
 from medtrans.errors import InputError
 from medtrans.simulate import HeadPhantom
@@ -73,6 +74,35 @@ def test_a_number_as_severity_is_met_exactly(severity):
         motion = MRMotion(severity=severity).set_random_state(seed)
         motion.randomize(torch.empty(1, 32, 40, 24), (2, 2, 2))
         assert motion.parameters["severity_mm"] == pytest.approx(severity, rel=1e-6)
+
+
+@pytest.mark.parametrize("sequence", ["turbo_spin_echo", "spin_echo"])
+@pytest.mark.parametrize("reference", ["slice", "volume"])
+def test_the_severity_of_slices_is_relative_to_the_reference_that_the_image_is_aligned_with(sequence, reference):
+    """Poses, their centre and a ball's displacement, written out: a step moves slices, hardly within one."""
+    spacing, lines, found = (4.0, 4.0, 16.0), 40, []
+    points = np.random.default_rng(0).normal(size=(1000, 3))
+    points *= 80 * np.random.default_rng(1).uniform(size=(1000, 1)) ** (1 / 3) / np.linalg.norm(points, axis=1)[:, None]
+    weights = np.exp(-((np.arange(lines) - lines // 2) ** 2) / (2 * (lines * 4.0 / 40) ** 2))
+    for seed in range(3):
+        motion = MRMotion(2.0, "steps", sequence=sequence, reference=reference, axes=(0, 1, 2)).set_random_state(seed)
+        drawn = motion.draw((1, 32, lines, 9), spacing)
+        poses = poses_at(drawn["trajectory"], SEQUENCES[sequence].seconds(lines, 9))  # (slices, lines, 6)
+        centres = np.average(poses, axis=1, weights=weights)
+        if reference == "volume":
+            centres[:] = centres.mean(0)
+        away = np.array(
+            [[_moved(points, one, rest) - points for one in ones] for ones, rest in zip(poses, centres, strict=True)]
+        )
+        found.append(np.sqrt(np.square(away).sum(3).mean(2)).mean())
+        assert drawn["severity_mm"] == pytest.approx(2, rel=1e-6)
+    np.testing.assert_allclose(found, 2, rtol=0.03)
+
+
+def _moved(points: np.ndarray, pose: np.ndarray, rest: np.ndarray) -> np.ndarray:
+    """Points of the head as it lies at rest, once it has the pose."""
+    turn, turn_at_rest = (Rotation.from_euler("xyz", one[:3], degrees=True) for one in (pose, rest))
+    return turn.apply(turn_at_rest.inv().apply(points - rest[3:])) + pose[3:]
 
 
 def test_more_severe_motion_degrades_more(head):

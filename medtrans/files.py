@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from medtrans.errors import InputError
 
@@ -120,3 +121,18 @@ def file_hash(path: str | os.PathLike[str]) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def files_by_content(record: Any) -> Any:
+    """A JSON-ready record in which files stand by name and content: nothing of where they lay, and a change shows.
+
+    Args:
+        record: a string that is the path of a file, with a suffix, becomes ``"poses.csv (sha256 6b86b273ff34fce1)"``.
+    """
+    if isinstance(record, dict):
+        return {key: files_by_content(value) for key, value in record.items()}
+    if isinstance(record, list):
+        return [files_by_content(value) for value in record]
+    if isinstance(record, str) and Path(record).suffix and os.path.isfile(record):
+        return f"{Path(record).name} (sha256 {file_hash(record)[:16]})"
+    return record

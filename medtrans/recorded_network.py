@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from medtrans.bundle import calling_parser
 from medtrans.described_component import refuse_no_network
 from medtrans.errors import InputError
+from medtrans.files import files_by_content
 
 if TYPE_CHECKING:
     from monai.bundle import ConfigParser
@@ -45,10 +46,11 @@ def describe_setting(setting: str) -> Any:
         setting: id in the config, such as ``"train::degradation"``.
 
     Returns:
-        JSON-ready; components as they are written, without references. What is no plain value is named as Python does.
+        JSON-ready; components as they are written, without references. What is no plain value is named as Python does,
+        a file by its name and content.
     """
     parser = calling_parser()
-    return None if parser is None else json.loads(json.dumps(_plain(parser, setting), default=str))
+    return None if parser is None else files_by_content(json.loads(json.dumps(_plain(parser, setting), default=str)))
 
 
 def _plain(parser: ConfigParser, id_: str) -> Any:

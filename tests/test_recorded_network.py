@@ -87,3 +87,20 @@ def test_a_network_of_a_package_that_is_not_here_is_named():
 
 def test_outside_a_config_there_is_nothing_to_describe():
     assert describe_network() is None
+
+
+def test_a_file_that_a_setting_names_is_recorded_by_its_name_and_content(tmp_path):
+    table = tmp_path / "poses.csv"
+    setting = [{"_target_": "medtrans.simulate.MRMotiond", "keys": "source", "table": "@table", "severity": [1, 2]}]
+    config = {"imports": ["$import medtrans"], "table": str(table), "train": {"degradation": setting}}
+    told = []
+    for content in ("1", "2", "1"):
+        table.write_text(content)
+        parser = ConfigParser({**config, "settings": "$medtrans.describe_setting('train::degradation')"})
+        told.append(parser.get_parsed_content("settings"))
+    ((first,), (second,), (again,)) = told
+    assert first == again
+    assert {**first, "table": ""} == {**setting[0], "table": ""}
+    # echo -n 1 | sha256sum
+    assert first["table"] == "poses.csv (sha256 6b86b273ff34fce1)"
+    assert second["table"] == "poses.csv (sha256 d4735e3a265e16ee)"

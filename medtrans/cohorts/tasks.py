@@ -19,6 +19,7 @@ from medtrans.cohorts.epochs import seeded
 from medtrans.cohorts.recipe_checks import refuse
 from medtrans.cohorts.recipe_file import root_cause
 from medtrans.errors import InputError
+from medtrans.files import files_by_content
 from medtrans.simulate.degradation import RECORDS
 
 CHAIN = "train::degradation"
@@ -42,7 +43,7 @@ class Task:
         reference: name of what it is compared with: the clean modality itself, or what the degradation makes beside,
             such as the PET image of all counts.
         companions: modalities that the degradation looks at where a case has them, such as the CT of a PET scan.
-        record: the file as run, overrides included; JSON-ready.
+        record: the file as run, overrides included; JSON-ready, files in it by name and content.
         chain: dictionary transforms, applied to the key ``"source"`` in physical units.
     """
 
@@ -87,7 +88,7 @@ class Task:
             raise refuse(path, "source_name", f"is {degraded!r}, as the clean modality", "Give another name")
         if not isinstance(transforms, Sequence) or not transforms or not all(map(callable, transforms)):
             raise refuse(path, CHAIN, "is no list of transforms", "Name at least one of medtrans.simulate")
-        record = json.loads(json.dumps(config.get(), default=str))
+        record = files_by_content(json.loads(json.dumps(config.get(), default=str)))
         return cls(path.stem, source, degraded, reference, tuple(others["companions"]), record, Compose(transforms))
 
     @property

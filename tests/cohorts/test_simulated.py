@@ -282,6 +282,27 @@ def test_two_steps_of_one_kind_have_their_own_columns(louder_task, clean, tmp_pa
     assert set(table["Louder2.gain"]) == {3.0}
 
 
+def test_a_measured_trajectory_counts_by_its_content_and_is_recorded_by_its_name(louder_task, clean, tmp_path):
+    table, mine = tmp_path / "poses.csv", shutil.copytree(clean, tmp_path / "clean")
+    Cases(mine, tuple(Cases.read(mine))[:1]).write()
+    table.write_text("fraction,rx,ry,rz,tx,ty,tz\n0,0,0,0,0,0,0\n1,9,0,0,0,0,0\n")
+    moved = [{"_target_": "medtrans.simulate.MRMotiond", "keys": "source", "table": str(table)}]
+    moved.append({"_target_": "DeleteItemsd", "keys": "CT"})
+    first = Task.read(louder_task, {"train::degradation": moved})
+    simulate_dataset(first, mine, tmp_path / "out", workers=1)
+    recorded = (tmp_path / "out/recipe.json").read_text()
+    assert "poses.csv" in recorded
+    assert str(tmp_path) not in recorded
+    there = shutil.copy(table, tmp_path / "clean/poses.csv")
+    again = Task.read(louder_task, {"train::degradation": [{**moved[0], "table": there}, moved[1]]})
+    assert simulate_dataset(again, mine, tmp_path / "out", workers=1)["kept"].all()
+    state = table.stat()
+    table.write_text(table.read_text().replace("9", "8"))
+    os.utime(table, ns=(state.st_atime_ns, state.st_mtime_ns))
+    with pytest.raises(InputError, match=r"other settings \(train\)"):
+        simulate_dataset(Task.read(louder_task, {"train::degradation": moved}), mine, tmp_path / "out", workers=1)
+
+
 def test_a_data_set_without_the_modality_is_refused(louder_task, clean, tmp_path):
     with pytest.raises(InputError, match=r"has no modality 'T2', which louder degrades\. It has T1, CT"):
         simulate_dataset(Task.read(louder_task, {"target": "T2"}), clean, tmp_path / "out")

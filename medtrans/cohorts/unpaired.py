@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from monai.transforms import Compose, CopyItemsd
 
 from medtrans.cohorts.cases import Cases
 from medtrans.cohorts.epochs import EpochDataset, seed_of
@@ -119,7 +120,8 @@ class UnpairedDataset(EpochDataset):
 
     Raises:
         InputError: the domains have no two different subjects, or are cut across different axes, or no slice of
-            another subject is as near as ``position``, or volumes shall have a position.
+            another subject is as near as ``position``, or volumes shall have a position, or the transform makes the
+            target from the source, or wants companions, which are not read here.
     """
 
     def __init__(
@@ -135,6 +137,7 @@ class UnpairedDataset(EpochDataset):
         if halved:
             data, targets = _halves(data, targets, seed)
         super().__init__(data, transform, seed, track_meta)
+        _check_transform(transform)
         self.targets, self.position = list(targets), position
         if position is not None and not 0 <= position <= 1:
             raise InputError(f"position {position}", "is out of range", "Choose a share of the height, 0 to 1, or null")
@@ -188,7 +191,7 @@ class SideBySide(EpochDataset):
 
     Raises:
         InputError: the domains are cut across different axes, or one is of slices and the other of volumes, or items
-            are those of a paired data set.
+            are those of a paired data set, or the transform is refused as :class:`UnpairedDataset` does.
     """
 
     def __init__(
@@ -199,6 +202,7 @@ class SideBySide(EpochDataset):
             raise InputError("the validation without pairs", "was given pairs", remedy)
         count = min(len(data), len(targets))
         super().__init__(_evenly(data, count), transform, seed)
+        _check_transform(transform)
         self.targets = _evenly(targets, count)
         _check_axes(data, targets)
         logger.info("unpaired validation: %d source and as many target images", count)
@@ -225,6 +229,27 @@ def _joined(source: Mapping[str, Any], target: Mapping[str, Any]) -> dict[str, A
 def _check_axes(data: Sequence[Mapping[str, Any]], targets: Sequence[Mapping[str, Any]]) -> None:
     if {item.get("axis") for item in data} != {item.get("axis") for item in targets}:
         raise InputError("the slices of the two domains", "are not cut across the same axis", "Choose one axis")
+
+
+def _check_transform(transform: Any) -> None:
+    """Refuse steps that would give a source its own target, and readers of companions, of which items say nothing."""
+    for step in _steps(transform):
+        copies = isinstance(step, CopyItemsd) and any(
+            name == "target" != key for key, name in zip(step.keys * step.times, step.names, strict=True)
+        )
+        if copies or getattr(step, "reference_key", None) == "target":
+            problem = f"makes the target from the source, which is a pair ({type(step).__name__})"
+            remedy = "Take a paired bundle, or targets as they are (set reference_key to null)"
+            raise InputError("a degradation without pairs", problem, remedy)
+        if optional := getattr(step, "optional", ()):
+            remedy = "Set --companions [], or take a paired bundle"
+            raise InputError(f"companion {', '.join(map(str, optional))}", "is not read without pairs", remedy)
+
+
+def _steps(transform: Any) -> list[Any]:
+    """The single transforms of what may be lists in lists."""
+    parts = transform.transforms if isinstance(transform, Compose) else transform
+    return [step for part in parts for step in _steps(part)] if isinstance(parts, list | tuple) else [parts]
 
 
 def _halves(

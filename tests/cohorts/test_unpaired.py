@@ -68,6 +68,28 @@ def test_no_subject_ever_meets_itself(sources, targets, depth, other_depth, seed
     assert {item["case"]["source"] for item in items} == {f"{subject}-scan" for subject in sources}
 
 
+@pytest.mark.parametrize("kind", [UnpairedDataset, SideBySide])
+def test_a_degradation_that_makes_the_target_would_make_pairs_and_is_refused(kind):
+    from monai.transforms import Compose, CopyItemsd
+
+    from medtrans.simulate import LowCountPETd
+
+    sources, targets = domain("abc", 2), domain("def", 2)
+    for maker in (LowCountPETd("source", reference_key="target"), CopyItemsd("source", names="target")):
+        for transform in (maker, [maker], Compose([Compose([maker])])):
+            with pytest.raises(InputError, match="makes the target from the source, which is a pair"):
+                kind(sources, targets, transform)
+    harmless = [LowCountPETd("source"), CopyItemsd("target", names="kept"), CopyItemsd("target", names="target")]
+    assert len(kind(sources, targets, harmless)) == 6
+
+
+@pytest.mark.parametrize("read", [ReadSlicesd, ReadVolumesd])
+def test_companions_are_refused_as_they_are_not_read_without_pairs(read):
+    with pytest.raises(InputError, match=r"CT: is not read without pairs\. Set --companions \[\]"):
+        UnpairedDataset(domain("abc", 2), domain("def", 2), [read(["source", "target"], optional=["CT"])])
+    assert len(UnpairedDataset(domain("abc", 2), domain("def", 2), [read(["source", "target"])])) == 6
+
+
 def test_a_paired_listing_would_be_noticed():
     """The check above is not blind: in the order of a paired data set every item meets itself."""
     items = domain("abc", 4)

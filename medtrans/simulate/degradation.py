@@ -28,10 +28,12 @@ class Degradation(Randomizable, Transform):
     the same image. Random state is MONAI's: ``set_random_state(seed)``.
 
     A class names in ``companions`` the further images that it looks at (the CT of a PET scan); they are handed over by
-    these names.
+    these names. ``axial_only`` says that it knows axial slices alone, as tomographs have their rays in these.
     """
 
     companions: tuple[str, ...] = ()
+    axial_only: bool = False
+    across_mm: float | None = None  # from slice to slice, where a 2D image is one of a volume and its item says so
     parameters: Parameters | None = None  # of the latest call
 
     @abstractmethod
@@ -140,6 +142,8 @@ class Degradationd(MapTransform, Randomizable):
 
     The dictionary form of a degradation is a subclass that names its ``array_form``.
 
+    A slice's item tells the degradation how far apart the slices of its volume lie, too.
+
     Args:
         keys: images ``(C, X, Y[, Z])`` in physical units, to degrade alike.
         companions: name of a companion -> key of its entry; entries that the item lacks are not handed over.
@@ -147,6 +151,9 @@ class Degradationd(MapTransform, Randomizable):
             A MetaTensor's affine is asked where the item has no such entry.
         allow_missing_keys: pass over entries that are missing.
         **settings: of the array form.
+
+    Raises:
+        ValueError: on a call, a slice is not axial and the degradation is of these alone.
     """
 
     array_form: type[Degradation]
@@ -178,7 +185,9 @@ class Degradationd(MapTransform, Randomizable):
         item = dict(data)
         beside = {name: item[key] for name, key in self.companion_keys.items() if key in item}
         for number, key in enumerate(self.key_iterator(item)):
+            self._check_axis(item, key)
             spacing = self._spacing(item, key)
+            self.degradation.across_mm = self._across(item, key)
             item[key] = self.degradation(item[key], spacing, randomize=number == 0, **beside)
         return item
 
@@ -194,9 +203,24 @@ class Degradationd(MapTransform, Randomizable):
         if self.spacing_key not in item:
             return None
         spacing = [float(step) for step in item[self.spacing_key]]
-        if item[key].ndim - 1 < len(spacing):  # a slice: the axis across it has no step
+        if self._is_slice(item, key):  # the axis across it has no step
             del spacing[int(item["axis"])]
         return spacing
+
+    def _across(self, item: Mapping[Hashable, Any], key: Hashable) -> float | None:
+        """The voxel size across the entry, a slice; None for volumes, and where the item does not say it."""
+        if self.spacing_key not in item or not self._is_slice(item, key):
+            return None
+        return float(item[self.spacing_key][int(item["axis"])])
+
+    def _is_slice(self, item: Mapping[Hashable, Any], key: Hashable) -> bool:
+        return item[key].ndim - 1 < len(item[self.spacing_key])
+
+    def _check_axis(self, item: Mapping[Hashable, Any], key: Hashable) -> None:
+        """Refuse slices that the degradation's rays do not lie in."""
+        if self.degradation.axial_only and item[key].ndim == 3 and int(item.get("axis", 2)) != 2:
+            name, remedy = type(self.degradation).__name__, "train with axis axial, or simulate volumes first"
+            raise ValueError(f"{name} is of rays that lie in axial slices, this slice is of another axis: {remedy}")
 
 
 def spacing_of(img: torch.Tensor, spacing: Sequence[float] | None = None) -> tuple[float, ...]:

@@ -122,6 +122,39 @@ def test_a_dictionary_shares_one_draw_between_its_keys_and_follows_composes_seed
     assert not torch.equal(first["source"], chain.set_random_state(6)(item)["source"])
 
 
+class Tomography(Louder):
+    axial_only = True
+
+    def draw(self, shape: Sequence[int], spacing: Sequence[float]) -> Parameters:
+        return {"gain": 2.0, "seed": 0, "across_mm": self.across_mm}
+
+
+class TomographyOfItems(Degradationd):
+    array_form = Tomography
+
+
+def test_a_slice_tells_the_step_across_it_and_a_volume_none() -> None:
+    degrade = TomographyOfItems("source")
+
+    def across(item: dict) -> float | None:
+        return degrade(item)["source"].meta["degradations"][0]["parameters"]["across_mm"]
+
+    assert across({"source": IMAGE, "spacing": [2.0, 3.0, 4.0], "axis": 2}) == 4.0
+    assert across({"source": IMAGE[..., None], "spacing": [2.0, 3.0, 4.0]}) is None
+    assert across({"source": MetaTensor(IMAGE)}) is None
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_slices_that_rays_do_not_lie_in_are_refused(axis) -> None:
+    item = {"source": IMAGE, "spacing": [2.0, 3.0, 4.0], "axis": axis}
+    with pytest.raises(ValueError, match=r"axial slices.*train with axis axial, or simulate volumes first"):
+        TomographyOfItems("source")(item)
+    with pytest.raises(ValueError, match="axial slices"):
+        TomographyOfItems("source", spacing_key="none")({**item, "source": MetaTensor(IMAGE)})
+    assert LouderOfItems("source")(item)["source"].shape == IMAGE.shape
+    assert TomographyOfItems("source")({**item, "source": IMAGE[..., None]})["source"].ndim == 4
+
+
 def test_a_dictionary_inverts_where_that_is_possible() -> None:
     double = DoubledOfItems("source")
     item = double({"source": MetaTensor(IMAGE)})

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import torch
+from monai.data import MetaTensor
 
 from medtrans.simulate.degradation import Degradation, Parameters
 from medtrans.simulate.tomography.projector import ParallelBeam, parallel_beam
@@ -16,6 +18,7 @@ WATER = 0.01929  # linear attenuation of water at 70 keV, the effective energy o
 VIEWS = 240  # at most, unless more are asked for
 SLICES = 32  # reconstructed together: bounds the memory that a volume takes
 PHOTONS = 2e6  # per mm² at the isocentre and mAs, of 120 kV behind the usual filters, as far as they are detected
+SLICE_MM = 1.0  # of a 2D image that nobody says the thickness of
 FLOOR = 0.5  # photons that a ray reads at least: the logarithm of none is not there
 LOWEST, HIGHEST = -1024.0, 3071.0  # HU that a scanner stores in 12 bits
 
@@ -40,6 +43,8 @@ class CTDegradation(Degradation):
     """
 
     companions: tuple[str, ...] = ("mask",)  # 0 where a cleared background is to stay
+    axial_only = True
+    slice_mm: float | None = None
 
     def __init__(self, views: int | None = None, window: str = "hann") -> None:
         super().__init__()
@@ -53,6 +58,24 @@ class CTDegradation(Degradation):
         """The parameters of the scan that all have: views and window."""
         called_for = math.ceil(math.pi / 2 * max(shape[1:3]))  # bins and views sample the spectrum alike
         return {"views": self.views or min(VIEWS, called_for), "window": self.window}
+
+    def thickness(self) -> float:
+        """Of a 2D image in mm: the setting's, else the step across it that its item says, else 1."""
+        return float(self.slice_mm or self.across_mm or SLICE_MM)
+
+    def reapply(
+        self, img: Any, parameters: Parameters, spacing: Sequence[float] | None = None, **companions: Any
+    ) -> MetaTensor:
+        """As a call, with parameters that were recorded before; the names of the companions are recorded, too.
+
+        Raises:
+            ValueError: as a call; or the parameters were recorded with other companions than are given now.
+        """
+        given = {name: image for name, image in companions.items() if image is not None}
+        if (recorded := parameters.get("companions", sorted(given))) != sorted(given):
+            before, now = (", ".join(names) or "no companion" for names in (recorded, sorted(given)))
+            raise ValueError(f"the parameters were recorded with {before}, now {now} is given")
+        return super().reapply(img, {**parameters, "companions": sorted(given)}, spacing, **given)
 
     @abstractmethod
     def change(
@@ -92,7 +115,7 @@ class CTDegradation(Degradation):
 
 
 def photons_per_ray(
-    spacing: Sequence[float], views: int, mas: float, photons: float = PHOTONS, slice_mm: float = 1.0
+    spacing: Sequence[float], views: int, mas: float, photons: float = PHOTONS, slice_mm: float = SLICE_MM
 ) -> float:
     """I0, the photons that a detector bin counts in a view where nothing is in the way.
 

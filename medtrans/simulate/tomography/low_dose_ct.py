@@ -31,7 +31,8 @@ class LowDoseCT(CTDegradation):
         electronic: SD of a ray's reading without photons, in photons.
         bowtie: mm, diameter of the water cylinder behind which the filter makes all rays alike; 0 for none.
         noise_free: the given scan has no noise of its own (a phantom); the whole noise of the low dose is drawn.
-        slice_mm: thickness of a 2D image; a volume says it itself.
+        slice_mm: thickness of a 2D image; None takes the step across it where an item says that, and 1 mm otherwise. A
+            volume says it itself.
         views, window: see :class:`~medtrans.simulate.tomography.ct.CTDegradation`.
 
     Raises:
@@ -47,7 +48,7 @@ class LowDoseCT(CTDegradation):
         electronic: float = 10.0,
         bowtie: float = 0.0,
         noise_free: bool = False,
-        slice_mm: float = 1.0,
+        slice_mm: float | None = None,
         views: int | None = None,
         window: str = "hann",
     ) -> None:
@@ -55,7 +56,7 @@ class LowDoseCT(CTDegradation):
         low, high = limits(mas)
         if low <= 0 or (high > reference_mas and not noise_free):
             raise ValueError(f"a dose lies above 0 and not above the {reference_mas} mAs of the scan, got {mas} mAs")
-        if min(photons, slice_mm, 1.0 if photons_per_ray is None else photons_per_ray) <= 0:
+        if min(value for value in (photons, slice_mm, photons_per_ray) if value is not None) <= 0:
             raise ValueError(f"photons and slice_mm are above 0, got {photons}, {photons_per_ray} and {slice_mm}")
         if min(electronic, bowtie) < 0:
             raise ValueError(f"electronic noise and bow-tie are 0 or more, got {electronic} and {bowtie}")
@@ -66,7 +67,7 @@ class LowDoseCT(CTDegradation):
         """mAs, and the photons of a ray at the reference."""
         scan = self.reference(shape)
         photons = self.photons_per_ray or photons_per_ray(
-            spacing, scan["views"], self.reference_mas, self.photons, self.slice_mm
+            spacing, scan["views"], self.reference_mas, self.photons, self.thickness()
         )
         return scan | {
             "mas": self.between(self.mas),

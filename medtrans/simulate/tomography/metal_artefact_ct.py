@@ -44,7 +44,7 @@ class MetalArtefactCT(CTDegradation):
         mas: tube current-time product of the scan.
         photons: per mm² and mAs, see :class:`~medtrans.simulate.tomography.LowDoseCT`.
         electronic: SD of a ray's reading without photons, in photons.
-        slice_mm: thickness of a 2D image.
+        slice_mm: thickness of a 2D image; None takes the step across it where an item says that, and 1 mm otherwise.
         views, window: see :class:`~medtrans.simulate.tomography.ct.CTDegradation`.
 
     Raises:
@@ -63,7 +63,7 @@ class MetalArtefactCT(CTDegradation):
         mas: float = 300.0,
         photons: float = PHOTONS,
         electronic: float = 10.0,
-        slice_mm: float = 1.0,
+        slice_mm: float | None = None,
         views: int | None = None,
         window: str = "hann",
     ) -> None:
@@ -71,7 +71,7 @@ class MetalArtefactCT(CTDegradation):
         metals = [metals] if isinstance(metals, str) else list(metals)
         if not metals or set(metals) - set(METALS):
             raise ValueError(f"metals are of {', '.join(METALS)}, got {metals}")
-        if min(limits(radius)[0], limits(height)[0], mas, photons, slice_mm) <= 0:
+        if min(limits(radius)[0], limits(height)[0], mas, photons, 1.0 if slice_mm is None else slice_mm) <= 0:
             raise ValueError("radius, height, mas, photons and slice_mm are above 0")
         if min(limits(implants)[0], electronic) < 0:
             raise ValueError(f"implants and electronic noise are 0 or more, got {implants} and {electronic}")
@@ -93,7 +93,7 @@ class MetalArtefactCT(CTDegradation):
             "metal": str(self.R.choice(self.metals)),
             "implants": cylinders,
             "bone_hu": self.bone,
-            "photons_per_ray": photons_per_ray(spacing, scan["views"], self.mas, self.photons, self.slice_mm),
+            "photons_per_ray": photons_per_ray(spacing, scan["views"], self.mas, self.photons, self.thickness()),
             "electronic_photons": self.electronic,
             "seed": self.new_seed(),
         }

@@ -28,6 +28,7 @@ UNITS = ("SUV", "Bq/ml", "kBq/ml")
 DOMAINS = ("sinogram", "image")
 ALGORITHMS = ("osem", "fbp")
 SMALLEST_BIN = 2.0  # mm; detectors are not finer
+SLICE_MM = 3.0  # of a 2D image that nobody says the thickness of
 VIEWS_OF_NOISE = 24  # enough for means over all directions
 SLICES_AT_ONCE = 32  # that are in memory as sinograms
 THINNING = 0x7E7  # what sets the stream that drops coincidences apart from the one that makes them
@@ -69,7 +70,8 @@ class LowCountPET(Degradation):
         subsets: of OSEM.
         views: angles of the sinogram; None takes about as many as there are bins.
         bin_mm: width of a bin; None is the voxel size, but 2 mm at least.
-        slice_mm: thickness of the slice that a 2D image is.
+        slice_mm: thickness of the slice that a 2D image is; None takes the step across it where an item says that
+            (:class:`LowCountPETd`), and 3 mm otherwise.
         kvp: tube voltage of a companion CT.
         domain: "sinogram" for all this; "image" takes the image as the full-count reconstruction and adds the noise
             that is between the two, of local variance and correlation (:func:`~.count_noise.added_noise`): several
@@ -82,6 +84,7 @@ class LowCountPET(Degradation):
     """
 
     companions = tuple(COMPANIONS)
+    axial_only = True
 
     def __init__(
         self,
@@ -103,7 +106,7 @@ class LowCountPET(Degradation):
         subsets: int = 16,
         views: int | None = None,
         bin_mm: float | None = None,
-        slice_mm: float = 3.0,
+        slice_mm: float | None = None,
         kvp: int = 120,
         domain: str = "sinogram",
     ) -> None:
@@ -137,7 +140,7 @@ class LowCountPET(Degradation):
         if views is not None and views < subsets:
             raise ValueError(f"{subsets} subsets need as many views, got {views}")
         self.unit, self.algorithm, self.kvp = unit, algorithm, AttenuationMap(kvp).kvp
-        self.subsets, self.views, self.bin_mm, self.slice_mm = int(subsets), views, bin_mm, float(slice_mm)
+        self.subsets, self.views, self.bin_mm, self.slice_mm = int(subsets), views, bin_mm, slice_mm
 
     def draw(self, shape: Sequence[int], spacing: Sequence[float]) -> Parameters:
         """The settings of a scan and its geometry, and the seed of its coincidences."""
@@ -153,7 +156,7 @@ class LowCountPET(Degradation):
             "subsets": self.subsets,
             "views": views,
             "bin_mm": float(bin_mm),
-            "slice_mm": self.slice_mm if len(spacing) == 2 else float(spacing[2]),
+            "slice_mm": float(spacing[2] if len(spacing) == 3 else self.slice_mm or self.across_mm or SLICE_MM),
             "kvp": self.kvp,
             "seed": self.new_seed(),
         }

@@ -68,6 +68,40 @@ def test_outside_the_mask_nothing_changes() -> None:
     assert np.abs(seen - CT)[mask > 0].mean() > 1
 
 
+@pytest.mark.parametrize("form", [LowDoseCTd, MetalArtefactCTd])
+def test_a_slice_of_a_volume_counts_the_photons_that_it_counts_in_the_volume(form: type) -> None:
+    item = {"source": CT[..., 4], "spacing": list(HEAD.spacing), "axis": 2}
+
+    def photons(image: MetaTensor) -> float:
+        return image.meta["degradations"][0]["parameters"]["photons_per_ray"]
+
+    volume = photons(form.array_form()(CT, HEAD.spacing))
+    assert photons(form("source")(item)["source"]) == pytest.approx(volume)
+    assert photons(form("source", slice_mm=3)(item)["source"]) == pytest.approx(volume * 3 / HEAD.spacing[2])
+    assert photons(form.array_form()(item["source"], HEAD.spacing[:2])) == pytest.approx(volume / HEAD.spacing[2])
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_slices_across_the_rays_are_refused(form: type) -> None:
+    with pytest.raises(ValueError, match="train with axis axial, or simulate volumes first"):
+        form("source")({"source": CT[:, 10], "spacing": list(HEAD.spacing), "axis": 0})
+
+
+@pytest.mark.parametrize("degradation", ALL)
+def test_the_record_says_the_companions_and_is_not_reapplied_without_them(degradation: type[CTDegradation]) -> None:
+    image, mask = CT[..., 4], np.zeros_like(CT[..., 4])
+    mask[:, 10:20, 10:25] = 1
+    masked = degradation(views=30).set_random_state(1)(image, HEAD.spacing[:2], mask=mask)
+    parameters = json.loads(json.dumps(masked.meta["degradations"][0]["parameters"]))
+    assert parameters["companions"] == ["mask"]
+    assert torch.equal(degradation().reapply(image, parameters, HEAD.spacing[:2], mask=mask), masked)
+    with pytest.raises(ValueError, match="recorded with mask, now no companion is given"):
+        degradation().reapply(image, parameters, HEAD.spacing[:2], mask=None)
+    alone = degradation(views=30)(image, HEAD.spacing[:2]).meta["degradations"][0]["parameters"]
+    with pytest.raises(ValueError, match="recorded with no companion, now mask is given"):
+        degradation().reapply(image, alone, HEAD.spacing[:2], mask=mask)
+
+
 @pytest.mark.parametrize(
     "nothing",
     [

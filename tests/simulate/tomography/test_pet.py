@@ -200,6 +200,27 @@ def test_items_get_the_full_count_image_of_the_same_coincidences() -> None:
     assert torch.equal(truth["target"], disc())
 
 
+def test_a_slice_is_as_thick_as_its_volumes_step_unless_that_is_said() -> None:
+    """So 2D training counts the coincidences that the slice has in the volume."""
+    item = {"source": disc(), "spacing": [STEP, STEP, 4.5], "axis": 2}
+
+    def thickness(image: MetaTensor) -> float:
+        return image.meta["degradations"][-1]["parameters"]["slice_mm"]
+
+    quick = {"views": 16, "iterations": 1}
+    made = LowCountPETd("source", reference_key="target", **quick)(item)
+    assert [thickness(made[key]) for key in ("source", "target")] == [4.5, 4.5]
+    assert thickness(LowCountPETd("source", slice_mm=2, **quick)(item)["source"]) == 2.0
+    assert thickness(LowCountPET(**quick)(disc(), (STEP, STEP))) == 3.0
+    assert thickness(LowCountPET(slice_mm=2, **quick)(disc()[..., None], (STEP, STEP, 4.5))) == 4.5
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_slices_across_the_rings_are_refused(axis) -> None:
+    with pytest.raises(ValueError, match="train with axis axial, or simulate volumes first"):
+        LowCountPETd("source")({"source": disc(), "spacing": [STEP] * 3, "axis": axis})
+
+
 def in_unit(unit: str) -> dict:
     return {"source": disc(size=8, step=24.0), "spacing": [24.0, 24.0, 3.0], "axis": 2} | (
         {"windows": {"source": [[0.0, 20.0, unit]], "CT": [[-1024.0, 2000.0, "HU"]]}} if unit else {}

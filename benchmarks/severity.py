@@ -8,6 +8,7 @@ are degraded at each value of the setting, and restored. What is done is kept in
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,7 +23,7 @@ from torch import Tensor
 
 from medtrans.cohorts import EpochDataset, slice_items, write_phantom_cohort
 from medtrans.cohorts.recipe_file import override
-from medtrans.cohorts.tasks import Task
+from medtrans.cohorts.tasks import Task, settings_of
 from medtrans.files import written_whole
 from medtrans.metrics import create
 from medtrans.simulate import LABELS
@@ -58,7 +59,7 @@ def heads_at(cohort: Path, task: Task, size: list[int]) -> Iterator[tuple[str, I
         ResizeWithPadOrCropd(["mask", "label"], size, value=0),
     ])  # fmt: skip
     for case in dict.fromkeys(item["case"] for item in items):
-        read = EpochDataset([item for item in items if item["case"] == case], chain, seed=len(case))
+        read = EpochDataset([item for item in items if item["case"] == case], chain, seed=zlib.crc32(case.encode()))
         loaded = [read[index] for index in range(len(read))]
         yield case, {key: torch.stack([item[key] for item in loaded]) for key in (*images, "mask", "label")}
 
@@ -139,14 +140,14 @@ def main(
     """Train, degrade, restore, judge; print the table."""
     chosen = dict(override(text) for text in settings or [])
     network = train(results, task, chosen)
-    size = chosen.get("image_size", [64, 64])
+    size, kept = chosen.get("image_size", [64, 64]), settings_of(task, chosen)
     cohort = results / "heads"
     write_phantom_cohort(cohort, heads, modality.split(","), spacing, seed=1, lesions=True)
     file, shown = results / "results.csv", []
     done = pd.read_csv(file, dtype={"value": str}) if file.is_file() else pd.DataFrame({"value": [], "head": []})
     for value in values.split(","):
         rows = []
-        for head, images in heads_at(cohort, Task.read(task, {setting: float(value)}), size):
+        for head, images in heads_at(cohort, Task.read(task, kept | {setting: float(value)}), size):
             row, restored = judged(images, network)
             rows.append({"value": value, "head": head, **row})
             if len(rows) == 1:

@@ -141,6 +141,16 @@ def image_of(values: np.ndarray, affine: np.ndarray, device: str | torch.device 
     return MetaTensor(voxels, affine=torch.from_numpy(np.array(affine, dtype=np.float64)))
 
 
+def settings_of(path: str | os.PathLike[str], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of a training's settings that :meth:`Task.read` takes as overrides: their ids are the task's.
+
+    Raises:
+        InputError: the task cannot be read.
+    """
+    config = _config(Path(path), {})
+    return {key: value for key, value in settings.items() if _has(config, key)}
+
+
 def _config(path: Path, overrides: Mapping[str, Any]) -> Any:
     """The file as a ConfigParser, ids with ``::`` unfolded and the overrides set."""
     from monai.bundle import ConfigParser

@@ -9,7 +9,7 @@ from monai.transforms import Compose
 
 from medtrans import InputError
 from medtrans.cohorts import EpochDataset
-from medtrans.cohorts.tasks import Task, image_of
+from medtrans.cohorts.tasks import Task, image_of, settings_of
 from medtrans.transforms import ReadVolumesd
 
 VALUES = np.arange(60, dtype=np.float32).reshape(3, 4, 5)
@@ -30,6 +30,13 @@ def test_a_task_names_the_modality_before_and_after(louder_task):
     task = Task.read(louder_task, {"target": "FLAIR"})
     assert (task.name, task.source, task.degraded, task.companions) == ("louder", "FLAIR", "FLAIR-loud", ("CT",))
     assert task.record["target"] == "FLAIR"
+
+
+def test_of_the_settings_of_a_training_a_task_has_some(louder_task):
+    its_own = {"target": "T2", "gain": 2, "train#degradation#0#failing": 3, "phantom::modalities": ["T2"]}
+    others = {"max_epochs": 3, "losses::style::weight": 0, "train#degradation#3#gain": 2}
+    assert settings_of(louder_task, {**others, **its_own}) == its_own
+    Task.read(louder_task, its_own)
 
 
 def test_a_setting_reaches_the_degradation_and_its_record(louder_task):

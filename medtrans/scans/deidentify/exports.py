@@ -36,7 +36,7 @@ COLUMNS = ("patient", "study", "series", "modality", "status", "reason", "burned
 TABLE = "deidentified.csv"
 SAVED_EVERY = 500  # files
 COPY = re.compile(r"[0-9a-f]{16}\.dcm")
-FORMAT = 1  # of what is written; raise it when that changes, so that old copies are made again
+FORMAT = 2  # of what is written; raise it when that changes, so that old copies are made again
 BURNED_IN = ("hold", "keep")
 MODALITIES = {  # PS3.3 C.7.3.1.1.1, of images and what goes with them
     "AR", "BI", "BMD", "CR", "CT", "CTPROTOCOL", "DG", "DMS", "DX", "ECG", "EEG", "EMG", "EPS", "ES", "FID",

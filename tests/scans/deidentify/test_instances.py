@@ -1,10 +1,12 @@
 """Whole files: what lies around the data set, within pixels, and whether they still are what the standard asks for."""
 
+import io
 import shutil
 import subprocess
 from collections import Counter
 
 import numpy as np
+import PIL.Image
 import pydicom
 import pytest
 from pydicom.encaps import encapsulate, generate_frames
@@ -20,7 +22,7 @@ from pydicom.uid import (
 )
 
 from medtrans import InputError
-from medtrans.scans.deidentify.instances import why_not, write_copy
+from medtrans.scans.deidentify.instances import _without_jpeg_comments, why_not, write_copy
 
 
 def copy_of(path, rules, whose, target, **options):
@@ -86,6 +88,117 @@ def test_comments_within_compressed_frames_go(make_series, rules, whose, holds, 
     copy = copy_of(path, rules(), whose, tmp_path / "out.dcm")
     assert not holds((tmp_path / "out.dcm").read_bytes(), "Zqvortex")
     np.testing.assert_array_equal(copy.pixel_array, series.pixels[0])
+
+
+@pytest.mark.parametrize(
+    ("syntax", "kind"),
+    [(ExplicitVRLittleEndian, np.uint8), (ExplicitVRBigEndian, np.uint16), (DeflatedExplicitVRLittleEndian, np.int16)],
+)
+def test_bytes_behind_the_pixels_go(make_series, rules, whose, tmp_path, syntax, kind):
+    series = make_series(np.arange(15, dtype=kind).reshape(1, 3, 5))  # of an odd length in 8 bits
+    path = series.write(0, encoding=syntax)
+    dataset = pydicom.dcmread(path)
+    pixels = dataset.PixelData[: series.pixels.nbytes]
+    dataset["PixelData"].value = pixels + b"patient Zqvortex" + b"!" * (len(pixels) % 2)
+    dataset.save_as(path)
+    copy = copy_of(path, rules(), whose, tmp_path / "out.dcm")
+    assert copy.PixelData == pixels + b"\0" * (len(pixels) % 2)
+    np.testing.assert_array_equal(copy.pixel_array, series.pixels[0])
+
+
+def test_full_colours_that_are_said_to_be_halved_stay(image, rules, whose, tmp_path):
+    pixels = np.arange(48, dtype=np.uint8)
+    dataset = image(SamplesPerPixel=3, PhotometricInterpretation="YBR_FULL_422", PlanarConfiguration=0, BitsAllocated=8,
+                    BitsStored=8, HighBit=7)  # fmt: skip
+    for stored in (pixels.tobytes(), pixels[:32].tobytes()):
+        dataset.PixelData = stored
+        dataset.save_as(tmp_path / "in.dcm", enforce_file_format=True)
+        assert copy_of(tmp_path / "in.dcm", rules(), whose, tmp_path / "out.dcm").PixelData == stored
+
+
+def test_pixels_that_cannot_be_counted_are_refused(image, rules, whose, tmp_path):
+    for tags in ({"Rows": None}, {"BitsAllocated": 12}):
+        image(**tags).save_as(tmp_path / "in.dcm", enforce_file_format=True)
+        with pytest.raises(InputError, match="pixels"):
+            write_copy(tmp_path / "in.dcm", tmp_path / "out.dcm", rules(), whose, Counter())
+
+
+TEXT = b"patient Zqvortex"
+ADOBE = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0\1"
+
+
+def segment(marker, text=TEXT):
+    return b"\xff" + bytes([marker]) + (len(text) + 2).to_bytes(2, "big") + text
+
+
+def hidden_in_jpeg(frame):
+    """The frame with text in application data that decoders look at, behind its scan, and behind its end."""
+    end = frame.rindex(b"\xff\xd9")
+    before = segment(0xEE) + segment(0xEE, b"Adobe" + TEXT) + segment(0xE8) + segment(0xE8, b"mrfx" + TEXT) + ADOBE
+    return frame[:2] + before + frame[2:end] + segment(0xFE) + segment(0xE1) + frame[end:] + TEXT + b"\xff\xd9"
+
+
+def test_text_anywhere_between_the_segments_of_a_jpeg_stream_goes(make_series, rules, whose, holds, tmp_path):
+    series = make_series(shape=(1, 40, 36))
+    path = series.write(0, encoding=JPEGLSLossless)
+    dataset = pydicom.dcmread(path)
+    (frame,) = generate_frames(dataset.PixelData, number_of_frames=1)
+    dataset.PixelData = encapsulate([hidden_in_jpeg(frame)])
+    dataset.save_as(path)
+    copy = copy_of(path, rules(), whose, tmp_path / "out.dcm")
+    assert not holds((tmp_path / "out.dcm").read_bytes(), "Zqvortex")
+    (left,) = generate_frames(copy.PixelData, number_of_frames=1)
+    assert left.replace(ADOBE, b"").rstrip(b"\0") == frame.rstrip(b"\0")  # the colour transform stays
+
+
+def test_comments_between_the_scans_of_a_progressive_jpeg_go():
+    smooth = (np.add.outer(np.arange(64), np.arange(48)) % 256).astype(np.uint8)
+    stream = io.BytesIO()
+    PIL.Image.fromarray(smooth).save(stream, "JPEG", progressive=True)
+    frame = stream.getvalue()
+    second = frame.index(b"\xff\xc4", frame.index(b"\xff\xda"))  # tables between the scans
+    stripped = _without_jpeg_comments(frame[:second] + segment(0xFE) + frame[second:])
+    assert TEXT not in stripped
+    assert frame.count(b"\xff\xda") == stripped.count(b"\xff\xda") > 2
+    np.testing.assert_array_equal(PIL.Image.open(io.BytesIO(stripped)), PIL.Image.open(io.BytesIO(frame)))
+
+
+def test_text_behind_a_jpeg_2000_stream_goes_and_in_the_header_of_a_tile_it_is_refused(
+    make_series, rules, whose, holds, tmp_path
+):
+    series = make_series(shape=(1, 40, 36))
+    path = series.write(0, encoding=JPEG2000Lossless)
+    dataset = pydicom.dcmread(path)
+    (frame,) = generate_frames(dataset.PixelData, number_of_frames=1)
+    frame = frame[: frame.rindex(b"\xff\xd9") + 2]
+    tile = frame.index(b"\xff\x90")
+    size = int.from_bytes(frame[tile + 6 : tile + 10], "big")
+    for length in (size, 0):  # nought: up to the end of the stream
+        sized = frame[: tile + 6] + length.to_bytes(4, "big") + frame[tile + 10 :]
+        dataset.PixelData = encapsulate([sized + TEXT + b"\xff\xd9"])
+        dataset.save_as(path)
+        copy = copy_of(path, rules(), whose, tmp_path / "out.dcm")
+        assert not holds((tmp_path / "out.dcm").read_bytes(), "Zqvortex")
+        np.testing.assert_array_equal(copy.pixel_array, series.pixels[0])
+    comment = segment(0x64, b"\0\1" + TEXT)
+    length = (size + len(comment)).to_bytes(4, "big")
+    commented = frame[: tile + 6] + length + frame[tile + 10 : tile + 12] + comment + frame[tile + 12 :]
+    dataset.PixelData = encapsulate([commented])
+    dataset.save_as(path)
+    np.testing.assert_array_equal(pydicom.dcmread(path).pixel_array, series.pixels[0])  # a valid stream
+    with pytest.raises(InputError, match="comment"):
+        write_copy(path, tmp_path / "refused.dcm", rules(), whose, Counter())
+
+
+@pytest.mark.parametrize("syntax", [JPEG2000Lossless, JPEGLSLossless])
+def test_a_stream_that_is_cut_short_is_refused(make_series, rules, whose, tmp_path, syntax):
+    path = make_series(shape=(1, 40, 36)).write(0, encoding=syntax)
+    dataset = pydicom.dcmread(path)
+    (frame,) = generate_frames(dataset.PixelData, number_of_frames=1)
+    dataset.PixelData = encapsulate([frame[: len(frame) // 2]])
+    dataset.save_as(path)
+    with pytest.raises(InputError, match="cannot be read"):
+        write_copy(path, tmp_path / "out.dcm", rules(), whose, Counter())
 
 
 def test_a_stream_that_is_not_looked_through_is_refused(image, rules, whose, tmp_path):

@@ -118,7 +118,7 @@ def test_copies_are_not_deidentified_twice(pet, tmp_path):
     from medtrans.scans.deidentify.exports import deidentify_export
 
     deidentify_export(pet.folder, tmp_path / "copies", tmp_path / "key.json")
-    with pytest.raises(InputError, match="de-identified copy already.*[Ll]eave out --deidentify and --key"):
+    with pytest.raises(InputError, match=r"de-identified copy already.*[Ll]eave out --deidentify and --key"):
         convert_export(tmp_path / "copies", tmp_path / "out", key=tmp_path / "key.json")
 
 

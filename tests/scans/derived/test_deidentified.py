@@ -83,7 +83,7 @@ def test_a_volume_finds_its_series_among_the_copies(scan, tmp_path):
 
 def test_copies_are_not_deidentified_twice(scan, tmp_path):
     deidentify_export(scan.folder, tmp_path / "copies", tmp_path / "key.json")
-    with pytest.raises(InputError, match="de-identified copy already.*[Ll]eave out --deidentify and --key"):
+    with pytest.raises(InputError, match=r"de-identified copy already.*[Ll]eave out --deidentify and --key"):
         written(scan, tmp_path, like=tmp_path / "copies", converted_with="key.json")
 
 

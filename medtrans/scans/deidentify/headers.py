@@ -58,7 +58,7 @@ PUBLIC_CODES = ("1.2.840.10008.", "2.16.840.1.113883.5.", "2.16.840.1.113883.6."
 PLAIN_UID = re.compile(r"[0-9.]{1,64}")
 BULK = {"OB", "OW", "OF", "OD", "OL", "OV", "UN"}
 BULK_GROUPS = {0x0028, 0x5400, 0x0064, 0x0066, 0x7FE0}  # look-up tables, waveforms, grids, surfaces, pixels
-PIXELS = 0x7FE0
+PIXELS, CHARACTERS = 0x7FE0, 0x00080005
 PEOPLE = (
     "PatientName", "OtherPatientNames", "PatientBirthName", "PatientMotherBirthName", "ReferringPhysicianName",
     "PerformingPhysicianName", "OperatorsName", "PhysiciansOfRecord", "NameOfPhysiciansReadingStudy",
@@ -332,7 +332,7 @@ def _tidy_codes(item: Dataset) -> None:
 
 def _fill_with_dummies(item: Dataset, key: Key) -> None:
     for tag in list(item.keys()):
-        if tag.is_private or not dictionary_has_tag(tag):
+        if tag.is_private or not dictionary_has_tag(tag) or tag == CHARACTERS:  # dummies are ASCII
             del item[tag]
             continue
         element = item[tag]

@@ -5,6 +5,7 @@ SUV is computed from the true weight and dose, and from dates of which only the 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from medtrans.scans.deidentify.key import Key, Whose, refuse_inside
 from medtrans.scans.deidentify.suspicions import burned_in, face
 from medtrans.scans.deidentify.wording import cleaned
 from medtrans.scans.export.headers import ScanFile
+from medtrans.scans.output.volume import file_beside
 from medtrans.scans.series.planning import Job, owners
 
 COPY = "is a de-identified copy already"
@@ -30,10 +32,22 @@ def key_of(path: Path, target: Path, keep_identifiers: bool, make: bool = True) 
     """
     if keep_identifiers:
         raise InputError("--deidentify", "and --keep-identifiers contradict each other", "Choose one of them")
-    if (target / ".pseudonyms.json").exists():
+    if (target / ".pseudonyms.json").exists() or ((target / "series.csv").exists() and _has_plain_volumes(target)):
         raise InputError(target, "holds an earlier conversion without --deidentify", "Convert into a new folder")
     refuse_inside(path, target)
     return Key(path, make)
+
+
+def _has_plain_volumes(target: Path) -> bool:
+    """Whether a volume lies there of which the sidecar does not say that it was de-identified."""
+    for path in target.rglob("[!.]*.nii.gz"):
+        try:
+            fields = json.loads(file_beside(path, ".json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue  # none of ours
+        if not (isinstance(fields, dict) and fields.get("deidentified") is True):
+            return True
+    return False
 
 
 def is_copy(file: ScanFile, key: Key) -> bool:

@@ -17,6 +17,7 @@ from medtrans.files import written_whole
 
 NUMBERED = re.compile(r"(patient|study)-\d+")
 Again = Callable[[str, int], str]
+SHORTEST_SECRET = 16  # characters of a salt, below which it could be tried out
 LONGEST = 80  # bytes of UTF-8 in a name made from an identifier
 DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])", re.IGNORECASE)
 DEVICES_WITH_SUFFIX = re.compile(rf"^{DEVICES.pattern}(\.)", re.IGNORECASE)
@@ -43,6 +44,8 @@ class Pseudonyms:
             try:
                 stored = json.loads(self.path.read_text(encoding="utf-8"))
                 self.salt, self.names = str(stored["salt"]), dict(stored["names"])
+                if self.secret and len(self.salt) < SHORTEST_SECRET:
+                    raise ValueError("the salt can be guessed")
             except (OSError, ValueError, KeyError, TypeError) as error:
                 remedy = "Name another file for the key" if self.secret else "Convert into a new folder"
                 raise InputError(self.path, "is no key" if self.secret else "is damaged", remedy) from error

@@ -160,6 +160,15 @@ def test_text_in_an_element_for_numbers_is_not_written(image, rules, whose, hold
     assert not holds(written(dataset), "Zqvortex")
 
 
+def test_dummies_do_not_name_an_alphabet_that_there_is_not(image, rules, whose, item):
+    dataset = image()
+    dataset.InstitutionCodeSequence = [item(SpecificCharacterSet="ISO_IR 100", CodeValue="1", CodeMeaning="Elsewhere")]
+    rules().header(dataset, whose)
+    (code,) = dataset.InstitutionCodeSequence
+    assert code.CodeMeaning == "REMOVED"
+    assert "SpecificCharacterSet" not in code
+
+
 def test_what_names_the_patient_is_taken_out_of_words_of_code(image, rules, whose, holds):
     dataset = image(PatientName="Zqvortex^Ulrika", PatientID="ZQ-998877", BodyPartExamined="ZQVORTEX HEAD",
                     ImageType=["ORIGINAL", "ZQVORTEX_U", "ZQ-998877"])  # fmt: skip

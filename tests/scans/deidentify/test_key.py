@@ -1,3 +1,4 @@
+import json
 import os
 import stat
 
@@ -64,6 +65,14 @@ def test_another_file_is_no_key_and_stays_as_it_is(tmp_path):
     with pytest.raises(InputError, match="is no key"):
         Key(path)
     assert path.read_text() == '{"epochs": 3}'
+
+
+@pytest.mark.parametrize("salt", ["", "0123456789abcde", None])
+def test_a_secret_that_could_be_guessed_is_no_key(tmp_path, salt):
+    path = tmp_path / "key.json"
+    path.write_text(json.dumps({"salt": salt, "names": {}}))
+    with pytest.raises(InputError, match="is no key"):
+        Key(path)
 
 
 def test_a_key_in_the_output_is_refused(tmp_path):

@@ -128,6 +128,9 @@ def test_contradicting_wishes_are_refused(pet, tmp_path, run_medtrans):
     convert_export(pet.folder, tmp_path / "plain")
     with pytest.raises(InputError, match="without --deidentify"):
         convert_export(pet.folder, tmp_path / "plain", key=tmp_path / "key.json")
+    (tmp_path / "plain" / ".pseudonyms.json").unlink()  # as one does before handing a folder on
+    with pytest.raises(InputError, match="without --deidentify"):
+        convert_export(pet.folder, tmp_path / "plain", key=tmp_path / "key.json")
     code, told = run_medtrans("convert", pet.folder, tmp_path / "out", "--deidentify")
     assert code == 2
     assert "--key" in told

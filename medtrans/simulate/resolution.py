@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -26,6 +27,8 @@ class LowResolution(Degradation):
     convolved with a Gaussian of ``psf``, and cut to ``k_space`` where an MR image was sampled that coarsely. All of it
     is linear and separable, one matrix an axis, symmetric about each voxel: nothing moves, and a constant stays what it
     is. A voxel counts as constant over its extent, so that slices which are not whole voxels see the right shares.
+
+    Nothing is lost where every width lies below the voxels of an image; a warning tells so.
 
     Slices are acquired where they say: MONAI's ``RandSimulateLowResolution`` picks nearest voxels instead (aliasing),
     knows no slice profile, and measures in zoom factors. 2D images lose resolution in plane only.
@@ -76,6 +79,10 @@ class LowResolution(Degradation):
     def draw(self, shape: Sequence[int], spacing: Sequence[float]) -> Parameters:
         """Thickness, distance and in-plane widths in mm."""
         across = self.axis if len(spacing) == 3 else None
+        if self._loses_nothing(spacing, across):
+            sizes = " x ".join(f"{step:g}" for step in spacing)
+            problem = f"LowResolution takes nothing from voxels of {sizes} mm: no setting goes beyond their size"
+            warnings.warn(f"{problem}; raise k_space, psf or, for volumes, thickness", stacklevel=2)
         drawn: Parameters = {"psf_mm": self._drawn_widths(len(spacing), across)}
         if across is not None:
             thickness = max(self.between(self.thickness), spacing[across])
@@ -85,6 +92,16 @@ class LowResolution(Degradation):
         if self.k_space is not None:
             drawn["k_space_mm"] = self.between(self.k_space)
         return drawn
+
+    def _loses_nothing(self, spacing: Sequence[float], across: int | None) -> bool:
+        """Whether no draw can change an image of these voxels."""
+        widths = self.psf if isinstance(self.psf, list) else [self.psf]
+        if any(limits(width)[1] > 0 for width in widths):
+            return False
+        if across is not None and (limits(self.thickness)[1] > spacing[across] or limits(self.gap)[1] > 0):
+            return False
+        in_plane = [step for axis, step in enumerate(spacing) if axis != across]
+        return self.k_space is None or limits(self.k_space)[1] <= min(in_plane)
 
     def _drawn_widths(self, axes: int, across: int | None) -> list[float]:
         """The FWHM along each axis."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 
 import nibabel
@@ -29,6 +30,30 @@ def moments(values: np.ndarray, step: float = 1.0) -> tuple[float, float]:
     x = np.arange(len(values)) * step
     centre = (values * x).sum() / values.sum()
     return centre, (values * (x - centre) ** 2).sum() / values.sum()
+
+
+@pytest.mark.parametrize(
+    ("settings_", "shape", "loses"),
+    [
+        ({"k_space": (2, 3.5)}, (9, 8), False),
+        ({"k_space": (2, 6)}, (9, 8), True),
+        ({"psf": (0, 1)}, (9, 8), True),
+        ({"thickness": (3, 6)}, (9, 8), False),  # slices know no thickness
+        ({"thickness": (1, 3.5), "k_space": 3}, (9, 8, 6), False),
+        ({"thickness": (3, 6)}, (9, 8, 6), True),
+        ({"thickness": 0, "gap": 2}, (9, 8, 6), True),
+        ({"thickness": 0, "psf": [[0, 0], [0, 0], [0, 2]]}, (9, 8, 6), True),
+    ],
+)
+def test_settings_that_cannot_change_an_image_are_warned_of_once_and_no_others(settings_, shape, loses):
+    image, low = torch.rand(1, *shape), LowResolution(**{"psf": 0.0, **settings_}).set_random_state(1)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("default")
+        found = [low(image, (3.5,) * len(shape)).as_tensor() for _ in range(8)]
+    assert any(not torch.allclose(one, image, atol=1e-5) for one in found) == loses
+    assert [str(one.message).split(":")[0] for one in told] == [
+        f"LowResolution takes nothing from voxels of {' x '.join(['3.5'] * len(shape))} mm"
+    ] * (not loses)
 
 
 def blob(shape: tuple[int, ...], centre: tuple[float, ...], sigma: float, spacing: tuple[float, ...]) -> np.ndarray:

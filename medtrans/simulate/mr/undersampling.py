@@ -53,7 +53,8 @@ class UndersampledMR(Degradation):
             known (Pruessmann et al., Magn Reson Med 46, 2001).
         iterations: of ``cg-sense``; it stops before noise is amplified.
         noise_percent: standard deviation of the noise in the real and in the imaginary part of every coil, in % of the
-            signal of the foreground, as it would be in the image of a whole measurement.
+            signal of the foreground, as it would be in the image of a whole measurement. A 2D image has its own
+            foreground: the slices of a volume, taken one by one, have noise in proportion to their own signal.
         phase: of the image, between its largest and its smallest, in rad.
         phase_length: length scale of the phase in mm.
         arms: of the spiral.

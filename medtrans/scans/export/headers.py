@@ -89,8 +89,9 @@ DECISIVE = {
 
 # Whose image it is, for the row of a damaged one.
 WHOSE = (
-    "PatientID", "PatientName", "PatientBirthDate", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID",
-    "Modality", "SeriesNumber", "InstanceNumber", "SeriesDescription",
+    "PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate", "PatientIdentityRemoved",
+    "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "Modality", "SeriesNumber", "InstanceNumber",
+    "SeriesDescription",
 )  # fmt: skip
 
 MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"

@@ -123,23 +123,52 @@ def _series_order(series: Series | Job) -> tuple[Any, ...]:
 
 
 def owners(files: Sequence[ScanFile]) -> list[tuple[str, str]]:
-    """Patient and study of every file; an image without PatientID belongs to the one patient of its study."""
+    """Patient and study of every file; an image without PatientID belongs to the one patient of its study.
+
+    A PatientID of several issuers is several patients': ``PatientID|IssuerOfPatientID``; an image of such a number that
+    names no issuer belongs to that of its study.
+    """
+    shared = _shared_numbers(files)
     known: dict[str, set[str]] = {}
     for file in files:
-        if file.tags.get("PatientID") and file.tags.get("StudyInstanceUID"):
+        patient, whole = _patient(file, shared)
+        if whole and file.tags.get("StudyInstanceUID"):
             for uid in ("StudyInstanceUID", "SeriesInstanceUID"):
-                known.setdefault(str(file.tags.get(uid)), set()).add(str(file.tags["PatientID"]))
+                known.setdefault(str(file.tags.get(uid)), set()).add(patient)
     found = []
     for file in files:
         patient, study = owner(file)
-        if not file.tags.get("PatientID"):
-            for uid in ("StudyInstanceUID", "SeriesInstanceUID"):
-                others = known.get(str(file.tags.get(uid, "")), set())
-                if len(others) == 1:
-                    patient = next(iter(others))
-                    break
+        number, whole = _patient(file, shared)
+        patient = number or patient
+        for uid in () if whole else ("StudyInstanceUID", "SeriesInstanceUID"):
+            others = known.get(str(file.tags.get(uid, "")), set())
+            fitting = {other for other in others if not number or other.startswith(f"{number}|")}
+            if len(fitting) == 1:
+                patient = next(iter(fitting))
+                break
         found.append((patient, study))
     return found
+
+
+def _patient(file: ScanFile, shared: set[str]) -> tuple[str, bool]:
+    """What a DICOM header says who the patient is, and whether that is enough."""
+    number, issuer = (str(file.tags.get(name) or "") for name in ("PatientID", "IssuerOfPatientID"))
+    if file.format != "dicom" or number not in shared:
+        return (number, True) if number and file.format == "dicom" else ("", False)
+    return (f"{number}|{issuer}", True) if issuer else (number, False)
+
+
+def _shared_numbers(files: Sequence[ScanFile]) -> set[str]:
+    """PatientIDs that several issuers gave, unless a study shows that they mean one patient by it."""
+    issuers: dict[str, set[str]] = {}
+    in_study: dict[tuple[str, str], set[str]] = {}
+    for file in files:
+        number, issuer = (str(file.tags.get(name) or "") for name in ("PatientID", "IssuerOfPatientID"))
+        if file.format == "dicom" and number and issuer:
+            issuers.setdefault(number, set()).add(issuer)
+            in_study.setdefault((number, str(file.tags.get("StudyInstanceUID") or "")), set()).add(issuer)
+    one = {number for (number, study), own in in_study.items() if study and len(own) > 1}
+    return {number for number, own in issuers.items() if len(own) > 1} - one
 
 
 def data_of(file: ScanFile) -> list[Path]:

@@ -10,7 +10,6 @@ picture; a loss that is done is kept, so an interrupted run goes on.
 
 from __future__ import annotations
 
-import copy
 import io
 import json
 import math
@@ -174,10 +173,8 @@ def train_segmenter(study: Study, steps: int) -> None:
     parser = study.parser()
     dataset = parser.get_parsed_content("train::dataset")
     labels = {case.name: str(case.label) for case in Cases.read(parser.get_parsed_content("cohort"))}
-    prepare = ConfigParser({"reading": copy.deepcopy(parser["train"]["reading"])})
     size = parser.get_parsed_content("image_size")
-    prepare.update({"image_size": size})
-    reading = prepare.get_parsed_content("reading")
+    reading = parser.get_parsed_content("train::reading")
     read_label = ReadSlicesd(["label"], mask_key=None)
     torch.manual_seed(0)
     network = UNet(2, 1, len(TISSUES) + 1, (16, 32, 64), (2, 2))

@@ -114,35 +114,39 @@ class VolumeTranslator(Evaluator):
 
     def _iteration(self, engine: Engine, batchdata: list[Item]) -> Row:  # type: ignore[override]
         (item,) = batchdata
-        self._record(item, self._kept(item) or self.outcome(item))
+        fingerprint = self._fingerprint(item)  # of the files that are about to be read
+        self._record(item, self._kept(item, fingerprint) or self.outcome(item), fingerprint)
         return {}
 
     def _run_elsewhere(self, elsewhere: Elsewhere) -> None:
         """The cases that are not finished, in other processes; the table is in the order of the cases in the end."""
-        kept = {item["case"]: self._kept(item) for item in self.items}
+        fingerprints = {item["case"]: self._fingerprint(item) for item in self.items}
+        left = []
         for item in self.items:
-            if row := kept[item["case"]]:
-                self._record(item, row)
-        for item, row in elsewhere([item for item in self.items if not kept[item["case"]]]):
-            self._record(item, row)
+            if row := self._kept(item, fingerprints[item["case"]]):
+                self._record(item, row, fingerprints[item["case"]])
+            else:
+                left.append(item)
+        for item, row in elsewhere(left):
+            self._record(item, row, fingerprints[item["case"]])
         places = {item["case"]: place for place, item in enumerate(self.items)}
         self.rows = dict(sorted(self.rows.items(), key=lambda named: places.get(named[0], -1)))
         write_rows(self.table, list(self.rows.values()))
 
-    def _kept(self, item: Item) -> Row | None:
+    def _kept(self, item: Item, fingerprint: str) -> Row | None:
         """What the row of a finished case says; None where it is to be translated."""
         known = self.rows.get(item["case"])
-        if known is None or known["fingerprint"] != self._fingerprint(item):
+        if known is None or known["fingerprint"] != fingerprint:
             return None
         if not _outputs_exist(self.table.parent, known["output"]):
             return None
         return {"status": "kept", "reason": "", "output": known["output"], "seconds": "0.00"}
 
-    def _record(self, item: Item, outcome: Row) -> None:
+    def _record(self, item: Item, outcome: Row, fingerprint: str) -> None:
         """Note what became of a case: in the table, in the log, and an outdated output is removed."""
         if outcome["status"] == "failed" and (outdated := self.earlier.get(item["case"])):
             _remove_outputs(self.table.parent, outdated["output"])
-        self.rows[item["case"]] = {"case": item["case"], **outcome, "fingerprint": self._fingerprint(item)}
+        self.rows[item["case"]] = {"case": item["case"], **outcome, "fingerprint": fingerprint}
         write_rows(self.table, list(self.rows.values()))
         self.finished += 1
         logger.log(

@@ -167,7 +167,7 @@ def _entry(cases: Cases, recipe: dict[str, Any], modality: str) -> dict[str, Any
         raise InputError(cases.root, f"has no training case with {modality!r}", "Prepare more subjects")
     lower = float(np.median([window.lower for window in windows]))
     upper = float(np.median([window.upper for window in windows]))
-    unit = windows[0].unit
+    unit = windows[0].unit or str(rule.get("unit") or "")  # a rule of one's own need not know its unit
     return {
         "modality": modality,
         "unit": unit,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +103,7 @@ class Recipe:
         if seed is not None:
             record["seed"] = seed
         modalities = {
-            name: _modality(path, name, entry, windows.get(name) or component(entry["intensity"]))
+            name: _modality(path, name, entry, _in_its_unit(windows.get(name) or component(entry["intensity"]), entry))
             for name, entry in record["modalities"].items()
         }
         _check_derived(path, modalities, record["reference"])
@@ -124,6 +124,14 @@ class Recipe:
     def for_one_case(self) -> dict[str, Any]:
         """The part of the record that decides what a prepared case looks like (not the split, not the titles)."""
         return {key: value for key, value in self.record.items() if key not in ("split", "title", "pairs")}
+
+
+def _in_its_unit(rule: Any, entry: dict[str, Any]) -> Any:
+    """The rule in the modality's unit where it names none; the record says so, too, for inference to read it there."""
+    if not (entry["unit"] and is_dataclass(rule) and getattr(rule, "unit", None) == ""):
+        return rule
+    entry["intensity"] = {**entry["intensity"], "unit": entry["unit"]}
+    return replace(rule, unit=entry["unit"])  # type: ignore[type-var]
 
 
 def _modality(path: Path, name: str, entry: Mapping[str, Any], rule: Any) -> Modality:

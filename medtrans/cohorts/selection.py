@@ -233,7 +233,9 @@ def _disagreements(recipe: Recipe, sources: Mapping[str, Source]) -> list[str]:
 
 
 def _plain(unit: str) -> str:
-    return "" if unit.lower() in NO_UNIT else unit.lower().replace("suvbw", "suv").replace(" ", "")
+    """``Bq/mL`` and DICOM's ``BQML`` are one unit, ``SUV`` and ``SUVbw`` another."""
+    plain = unit.lower().replace(" ", "")
+    return "" if plain in NO_UNIT else plain.replace("suvbw", "suv").replace("bqml", "bq/ml")
 
 
 def _asked(wanted: Iterable[Modality], table: Path) -> str:

@@ -70,6 +70,14 @@ def test_the_contract_says_rule_unit_background_and_the_median_training_window(d
     }
 
 
+def test_windows_that_name_no_unit_are_in_the_recipes(data_set):
+    recipe = json.loads(json.dumps(RECIPE))
+    recipe["modalities"]["T1"]["unit"] = "SUV"
+    (data_set / "recipe.json").write_text(json.dumps(recipe))
+    (entry,) = describe_modalities(data_set, "T1", "CT")["source"]
+    assert (entry["unit"], entry["window"]) == ("SUV", [0.0, 250.0, "SUV"])
+
+
 def test_it_survives_the_disk(data_set):
     description = describe_modalities(data_set, ["T1", "CT"], "CT")
     path = write_modalities(description, data_set / "models" / "modalities.json")

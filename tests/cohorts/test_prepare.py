@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from medtrans import InputError
 from medtrans.cli import app, main
-from medtrans.cohorts import Cases, prepare
+from medtrans.cohorts import Cases, describe_modalities, prepare, translation_items
 from medtrans.cohorts.volumes import moved
 
 TILTED = np.array([[-2.0, 0, 0], [0, 2.0, 0.6], [0, 0, 2.2]])
@@ -233,6 +233,23 @@ def test_failures_are_recorded_and_the_rest_is_done(tmp_path):
     assert {path.name for path in (tmp_path / "out").iterdir() if path.is_dir()} == {"again", "qa"}
     assert [path.name for path in (tmp_path / "out/qa").iterdir()] == ["again.png"]
     assert table.loc["nan", "reason"].startswith("nan/CT.nii.gz: ")  # nobody's folders
+
+
+def test_a_window_without_a_unit_gets_the_modalitys_and_pet_in_another_is_refused(tmp_path):
+    window = {"_target_": "medtrans.transforms.PercentileWindow", "upper": 99.5}
+    pet = {"kind": "PET", "file": "{subject}/PET.nii.gz", "intensity": window, "interpolation": "linear"}
+    plan = recipe(tmp_path, modalities={"PET": pet}, reference="PET", split={"validation": 0, "test": 0})
+    for subject, unit in (("counts", "bqml"), ("good", "SUV")):
+        write(tmp_path / f"in/{subject}/PET.nii.gz", lambda value: 5 * value, TILTED, seed=len(unit))
+        (tmp_path / f"in/{subject}/PET.json").write_text(json.dumps({"unit": unit}))
+    table = prepare(plan, tmp_path / "in", tmp_path / "out", workers=1).set_index("case")
+    assert table.loc["counts", "reason"] == "PET is in bqml, the recipe expects SUV"
+    (case,) = Cases.read(tmp_path / "out")
+    assert (case.name, case.windows["PET"].unit) == ("good", "SUV")
+    (entry,) = describe_modalities(tmp_path / "out", "PET", "PET")["source"]
+    assert (entry["unit"], entry["window"][2], entry["intensity"]["unit"]) == ("SUV", "SUV", "SUV")
+    (item,) = translation_items(str(tmp_path / "in/counts/PET.nii.gz"), [entry])
+    assert "is in bqml, says its sidecar, but the model translates PET in SUV" in item["problem"]
 
 
 def test_a_case_whose_input_went_bad_leaves_the_data_set_but_not_what_others_put_there(tmp_path):

@@ -60,6 +60,22 @@ def test_overrides_reach_any_value_even_one_that_the_file_leaves_out(tmp_path):
     assert recipe.seed == recipe.record["seed"] == recipe.split.seed == 5
 
 
+PERCENTILES = {"_target_": "medtrans.transforms.PercentileWindow", "upper": 99.0}
+
+
+@pytest.mark.parametrize("unit", ["SUV", "Bq/ml"])
+def test_a_rule_that_names_no_unit_has_that_of_the_modality_in_the_record_too(tmp_path, unit):
+    modalities = {"PET": {"kind": "PET", "file": "{subject}/PET.nii", "unit": unit, "intensity": PERCENTILES}}
+    path = written(tmp_path, {"modalities": MINIMAL["modalities"] | modalities, "reference": "T1"})
+    recipe = Recipe.read(path)
+    assert recipe.modalities["PET"].window == PercentileWindow(upper=99.0, unit=unit)
+    assert recipe.record["modalities"]["PET"]["intensity"] == PERCENTILES | {"unit": unit}
+    assert recipe.modalities["T1"].window == PercentileWindow(upper=99.5, body="MR")  # arbitrary: nothing to write
+    assert "unit" not in recipe.record["modalities"]["T1"]["intensity"]
+    free = Recipe.read(path, {"modalities#PET#unit": None})
+    assert free.modalities["PET"].window == PercentileWindow(upper=99.0)
+
+
 def test_a_part_of_a_default_can_be_overridden(tmp_path):
     overrides = {"size#2": 160, "modalities#CT#intensity#upper": 1500, "modalities#CT#series#modality": "^CT$",
                  "label#file": "{subject}/seg.nii"}  # fmt: skip

@@ -130,6 +130,29 @@ def test_unit_and_frame_come_from_the_sidecar_and_the_unit_must_be_the_recipes(t
     assert free.problem == ""
 
 
+@pytest.mark.parametrize(
+    ("wanted", "stated", "problem"),
+    [
+        ("SUV", "Bq/ml", "PET is in Bq/ml, the recipe expects SUV"),
+        ("SUV", "bqml", "PET is in bqml, the recipe expects SUV"),
+        ("Bq/ml", "SUV", "PET is in SUV, the recipe expects Bq/ml"),
+        ("SUV", "SUVlbm", "PET is in SUVlbm, the recipe expects SUV"),
+        ("SUV", "SUVbw", ""),
+        ("Bq/ml", "BQML", ""),
+        ("Bq/ml", "Bq / mL", ""),
+        (None, "Bq/ml", ""),
+    ],
+)
+def test_the_units_of_pet_are_told_apart_whatever_the_window_says(tmp_path, wanted, stated, problem):
+    window = {"_target_": "medtrans.transforms.PercentileWindow", "upper": 99.0}
+    pet = {"kind": "PET", "file": "{subject}/PET.nii", "unit": wanted, "intensity": window}
+    path = tmp_path / "recipe.json"
+    path.write_text(json.dumps({"modalities": {"PET": pet}, "reference": "PET"}))
+    touch(tmp_path / "in/a/PET.nii", unit=stated)
+    (case,) = select(Recipe.read(path), tmp_path / "in")
+    assert case.problem == problem
+
+
 def test_volumes_of_different_subjects_are_not_paired(tmp_path):
     touch(tmp_path / "in/a/1/T1.nii", patient="x")
     touch(tmp_path / "in/a/1/CT.nii", patient="y")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 import json
 import logging
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ RUN_OPTIONS = {"tracking", "meta_file", "logging_file", "workflow_type", "args_f
 RUN_OPTIONS |= {"workflow_name", "config_file", "properties_path"}
 GROWING = {"losses", "optimizers", "key_metric", "additional_metrics", "inference", "phantom", "identity", "settings"}
 GROWING |= {"schedulers", "stop_after"}
+RECORDED_NETWORK = "medtrans.recorded_network"  # passes on to its ``network`` what it does not take itself
 COMPONENT_KEYS = {"_target_", "_mode_", "_disabled_", "_requires_", "_desc_", "_code_"}
 
 
@@ -149,13 +151,13 @@ def _check_id(key: str, config: dict[str, Any], where: str, text: str) -> None:
     if not isinstance(node, dict) or leaf in node:
         return
     if "_target_" in node:
-        taken = _parameters(str(node["_target_"]))
+        taken = _taken(node)
         if taken is not None and leaf not in taken and leaf not in COMPONENT_KEYS:
             raise _misspelt(f"{where} ({'#'.join(path)})", leaf, taken)
         return
     name = "(::|#)".join(re.escape(part) for part in (*path, leaf))
     if leaf not in READ_BY_MONAI and not GROWING.intersection(path) and not re.search(rf"[@%]{name}\b", text):
-        raise _misspelt(where if not path else f"{where} ({'#'.join(path)})", leaf, list(node))
+        raise _misspelt(where if not path else f"{where} ({'#'.join(path)})", leaf, node)
 
 
 def _child(node: Any, name: str, where: str) -> Any:
@@ -164,11 +166,21 @@ def _child(node: Any, name: str, where: str) -> Any:
     if not isinstance(node, dict):
         return None  # a reference or an expression: MONAI resolves it
     if name not in node:
-        raise _misspelt(where, name, list(node))
+        raise _misspelt(where, name, node)
     return node[name]
 
 
-def _parameters(target: str) -> list[str] | None:
+def _taken(component: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """The arguments that a component may have; None where it takes any, or cannot be told."""
+    target = str(component["_target_"])
+    if target != RECORDED_NETWORK:
+        return _parameters(target)
+    network = _parameters(str(component.get("network")))
+    return None if network is None else ("recorded", "network", *network)
+
+
+@functools.cache  # MONAI lists its modules anew for every look-up
+def _parameters(target: str) -> tuple[str, ...] | None:
     """The names that a component's constructor takes; None where it takes any, or cannot be told."""
     import pydoc
 
@@ -180,10 +192,10 @@ def _parameters(target: str) -> list[str] | None:
         parameters = inspect.signature(component).parameters.values()  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return None
-    return None if any(p.kind is p.VAR_KEYWORD for p in parameters) else [p.name for p in parameters]
+    return None if any(p.kind is p.VAR_KEYWORD for p in parameters) else tuple(p.name for p in parameters)
 
 
-def _misspelt(where: str, name: str, known: list[str]) -> InputError:
+def _misspelt(where: str, name: str, known: Collection[str]) -> InputError:
     close = difflib.get_close_matches(name, known, n=1)
     remedy = f"Did you mean {close[0]!r}?" if close else f"It has: {', '.join(sorted(known))}"
     return InputError(where, f"has no key {name!r}", remedy.rstrip("?"))

@@ -51,6 +51,43 @@ def test_a_right_override_passes(key):
     check_keys([TRAIN], {key: 1})
 
 
+@pytest.mark.parametrize(
+    ("bundle", "key", "meant"),
+    [
+        ("medgan", "network_def#blcoks", "blocks"),
+        ("medgan", "network_def::chanels", "channels"),
+        ("unit", "network_def#atention", "attention"),
+        ("unit", "network_def#recoded", "recorded"),
+    ],
+)
+def test_a_misspelt_setting_of_the_network_at_inference_is_refused(bundle, key, meant):
+    inference = str(CONFIGS.parents[1] / bundle / "configs/inference.json")
+    with pytest.raises(InputError, match=rf"inference\.json \(network_def\).*Did you mean '{meant}'"):
+        check_keys([inference], {key: 2})
+    if key != "network_def#recoded":
+        check_keys([inference], {f"network_def#{meant}": 2})
+
+
+@pytest.mark.parametrize(
+    "inference", sorted(CONFIGS.parents[1].glob("*/configs/inference.json")), ids=lambda file: file.parents[1].name
+)
+def test_what_a_shipped_network_is_given_it_also_takes(inference, tmp_path):
+    settings = json.loads(inference.read_text())["network_def"]
+    bare = {"network_def": {key: settings.pop(key) for key in ("_target_", "network")}}
+    (tmp_path / "inference.json").write_text(json.dumps(bare))
+    check_keys([str(tmp_path / "inference.json")], {f"network_def#{key}": value for key, value in settings.items()})
+    for key in settings:
+        with pytest.raises(InputError, match=f"has no key '{key}_'"):
+            check_keys([str(tmp_path / "inference.json")], {f"network_def#{key}_": 1})
+
+
+@pytest.mark.parametrize("network", ["elsewhere.Net", "@mine", None])
+def test_settings_of_a_network_that_cannot_be_told_pass(network, tmp_path):
+    content = {"network_def": {"_target_": "medtrans.recorded_network", "network": network}}
+    (tmp_path / "inference.json").write_text(json.dumps(content))
+    check_keys([str(tmp_path / "inference.json")], {"network_def#width": 3})
+
+
 @pytest.mark.parametrize("content", [{"learning_rat": 1}, {"train::augmentatoin": []}, {"network_def::blocs": 2}])
 def test_a_misspelt_key_of_an_overlay_is_refused(tmp_path, content):
     with pytest.raises(InputError, match=r"mine\.json.*Did you mean"):

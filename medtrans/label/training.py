@@ -1,0 +1,318 @@
+"""A bundle trained on pairs of volumes: prepared, trained beside the bundle's own model, gone on with when killed."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import logging
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from filelock import FileLock, Timeout
+
+from medtrans.bundle import check_keys
+from medtrans.cohorts.modalities import read_modalities, recorded_settings
+from medtrans.cohorts.prepare import prepare
+from medtrans.errors import InputError, input_error_behind
+from medtrans.files import check_writable, file_hash, written_whole
+from medtrans.label.beginning import config_files, from_weights, of_images
+from medtrans.label.pair_recipe import PairRecipe, given_recipe, trained_recipe
+from medtrans.label.pairs import PairedCase, arrange, paired_cases
+
+CHECKPOINT_EVERY = 1000  # steps: an epoch of a large data set is hours; it changes no result
+PLACES = ("bundle_root", "dataset_dir", "ckpt_dir", "output_dir")
+LATEST = "latest.json"
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How a bundle is trained on pairs.
+
+    The first four may come from a client. The others are for who starts the server alone: configs run what they name.
+
+    Attributes:
+        max_epochs: epochs; None takes the config's.
+        val_split: share of the subjects that validate, above 0 and below 1.
+        pretrained: begin with the weights of the bundle, if it is trained.
+        device: such as ``"cpu"`` or ``"cuda:1"``; None takes the config's: a GPU if there is one.
+        recipe: how pairs are prepared; None takes what the trained bundle knows of its modalities.
+        overlays: configs merged over train.json: names in the bundle's configs, or paths.
+        settings: config id -> value.
+        workers: processes that prepare, see :func:`medtrans.jobs.local_workers`.
+
+    Raises:
+        InputError: a value is none of these.
+    """
+
+    max_epochs: int | None = None
+    val_split: float = 0.2
+    pretrained: bool = True
+    device: str | None = None
+    recipe: Path | str | None = None
+    overlays: Sequence[str | Path] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    workers: int | None = None
+
+    def __post_init__(self) -> None:
+        epochs, share = self.max_epochs, self.val_split
+        if epochs is not None and (isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1):
+            raise InputError(f"max_epochs {epochs!r}", "is no number of epochs", "Give 1 or more")
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share < 1:
+            problem = "is no share of the subjects: somebody trains, somebody validates"
+            raise InputError(f"val_split {share!r}", problem, "Give a number between 0 and 1, such as 0.2")
+        if not isinstance(self.pretrained, bool):
+            raise InputError(f"pretrained {self.pretrained!r}", "is neither true nor false", "Give one of them")
+        _check_device(self.device)
+        for key in PLACES:
+            if key in self.settings:
+                raise InputError(f"the setting {key}", "is not free: trainings have folders of their own", "Drop it")
+
+
+def _check_device(device: Any) -> None:
+    import torch
+
+    if device is None:
+        return
+    try:
+        kind = torch.device(device).type if isinstance(device, str) else ""
+    except RuntimeError:
+        kind = ""
+    if kind not in ("cpu", "cuda", "mps") or (kind == "cuda" and not torch.cuda.is_available()):
+        raise InputError(f"device {device!r}", "is not there", "Use cpu, or a GPU of this machine such as cuda:0")
+
+
+def train_on_pairs(
+    bundle: str | Path,
+    models: str | Path,
+    pairs: Sequence[Mapping[str, Any]],
+    work: str | Path,
+    options: TrainingOptions = TrainingOptions(),
+) -> dict[str, Any]:
+    """Prepare pairs of volumes as a data set and train a bundle on it, in this process.
+
+    Everything is written below ``work``, in a folder named by a hash of what decides the result: the same call goes on
+    where a killed one stopped, another one begins anew. The bundle's own folder and models are only read.
+
+    Args:
+        bundle: the bundle's folder.
+        models: its ``ckpt_dir``, which may be empty.
+        pairs: see :func:`medtrans.label.pairs.paired_cases`.
+        work: folder of this bundle's trainings.
+        options: see :class:`TrainingOptions`.
+
+    Returns:
+        JSON-ready: ``model`` and ``models`` (path and folder of the weights, the inference's ``ckpt_dir``), ``epochs``,
+        ``best_epoch``, ``metrics`` (of its validation, on [-1, 1]; null where undefined), ``key_metric``,
+        ``pretrained`` (whether it began with the bundle's weights), ``training_subjects``, ``validation_subjects``,
+        ``failed`` (``[{"case", "reason"}]``: pairs that could not be used), ``seconds`` of this call.
+
+    Raises:
+        InputError: there is no recipe for the pairs, too few of them can be used, a setting is refused, another
+            training is running in its folder, or a rule of the config stopped the training.
+    """
+    start = time.perf_counter()
+    training = _Training.planned(Path(bundle), Path(models), paired_cases(pairs), Path(work), options)
+    check_writable(training.folder)
+    training.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(training.folder / ".lock", timeout=0):
+            stats = training.run() | {"seconds": round(time.perf_counter() - start, 1)}
+            _write(training.folder / "stats.json", stats)
+    except Timeout as error:
+        problem = "is being trained by another process"
+        raise InputError(training.folder, problem, "Wait for it, or stop it") from error
+    _write(Path(work) / LATEST, {"training": training.folder.name})
+    return stats
+
+
+def latest_models(work: str | Path) -> Path | None:
+    """The ``ckpt_dir`` of the training that ended last; None before one did."""
+    folder = _latest(Path(work))
+    models = None if folder is None else folder / "models"
+    return models if models and all((models / name).is_file() for name in ("model.pt", "modalities.json")) else None
+
+
+def latest_stats(work: str | Path) -> dict[str, Any] | None:
+    """What :func:`train_on_pairs` returned for that training; None before one ended."""
+    folder = _latest(Path(work))
+    return None if folder is None else _read(folder / "stats.json")
+
+
+def _latest(work: Path) -> Path | None:
+    name = str((_read(work / LATEST) or {}).get("training") or "")
+    return work / name if name and Path(name).name == name else None
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    with written_whole(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class _Training:
+    """One training, planned: what goes in, and the folder that its hash names."""
+
+    recipe: PairRecipe
+    cases: Sequence[PairedCase]
+    files: Sequence[str]
+    settings: Mapping[str, Any]
+    pretrained: bool
+    options: TrainingOptions
+    folder: Path
+
+    @classmethod
+    def planned(
+        cls, bundle: Path, models: Path, cases: Sequence[PairedCase], work: Path, options: TrainingOptions
+    ) -> _Training:
+        """Find out what is to be done, and whether it can be."""
+        bundle, models, contract = bundle.resolve(), models.resolve(), models.resolve() / "modalities.json"
+        recorded = recorded_settings(contract)
+        files = config_files(bundle, options.overlays, recorded)
+        recipe = _recipe(bundle, contract, files, options)
+        pretrained = options.pretrained and contract.is_file() and (models / "model.pt").is_file()
+        trained = of_images(recorded, () if pretrained else files[1:])
+        settings = {"checkpoint_every": CHECKPOINT_EVERY, **(trained if pretrained or not options.recipe else {})}
+        settings |= {**options.settings, **(from_weights(files, models, recorded) if pretrained else {})}
+        settings |= {"source": recipe.source, "target": recipe.target, "bundle_root": str(bundle)}
+        if options.max_epochs is not None:
+            settings["max_epochs"] = options.max_epochs
+        check_keys(files, settings)
+        weights = [file_hash(path) for path in settings.get("pretrained", {}).values()]
+        decides = [recipe.record, [case.stamp() for case in cases], [file_hash(file) for file in files]]
+        text = json.dumps([decides, weights, settings, options.val_split], sort_keys=True, default=str)
+        name = hashlib.sha256(text.encode()).hexdigest()[:12]
+        return cls(recipe, cases, files, settings, pretrained, options, work.expanduser().resolve() / name)
+
+    def run(self) -> dict[str, Any]:
+        """Prepare and train; returns the stats."""
+        table = self._prepared()
+        good = table[table["status"] == "ok"]
+        if good["subject"].nunique() < 2:
+            raise self._too_few(table)
+        logger.info("training on %d pairs of %d subjects in %s", len(good), good["subject"].nunique(), self.folder)
+        workflow = self._trained()
+        return self._stats(workflow) | self._subjects() | {"failed": self._failed(table)}
+
+    def _prepared(self) -> pd.DataFrame:
+        """What was prepared; with two subjects one of them validates, which no share of two would give."""
+        usable = [case for case in self.cases if not case.problem]
+        if len({case.subject for case in usable}) < 2:
+            raise self._too_few(pd.DataFrame({"status": [], "case": [], "reason": []}))
+        arrange(usable, self.folder / "pairs")
+        table = self._prepare({"validation": self.options.val_split, "test": 0.0})
+        subjects = sorted(set(table["subject"][table["status"] == "ok"]))
+        if len(subjects) == 2:
+            sides = dict(zip(subjects, ("train", "validation"), strict=True))
+            return self._prepare({"subjects": sides | dict.fromkeys(set(table["subject"]) - set(subjects), "train")})
+        return table
+
+    def _prepare(self, split: Mapping[str, Any]) -> pd.DataFrame:
+        recipe = self.folder / "recipe.json"
+        _write(recipe, self.recipe.record | {"split": split})
+        return prepare(recipe, self.folder / "pairs", self.folder / "data_set", workers=self.options.workers)
+
+    def _failed(self, table: pd.DataFrame) -> list[dict[str, str]]:
+        rows = [{"case": case.name, "reason": case.problem} for case in self.cases if case.problem]
+        failed = table[table["status"] == "failed"]
+        return rows + [{"case": str(row["case"]), "reason": str(row["reason"])} for row in failed.to_dict("records")]
+
+    def _too_few(self, table: pd.DataFrame) -> InputError:
+        failed = self._failed(table)
+        why = f" ({len(failed)} could not be used: {failed[0]['reason'].rstrip('.')})" if failed else ""
+        problem = f"have {len(self.cases)} pairs of image and final label{why}"
+        remedy = "Training needs pairs of two subjects or more: one trains, one validates"
+        return InputError("the studies", problem, remedy)
+
+    def _trained(self) -> Any:
+        """The workflow of monai.bundle, run to its end."""
+        from monai.bundle import ConfigWorkflow
+
+        # it would warn that the caller's logging is kept; of the engines' lines a bundle's own logging shows as little
+        logging.getLogger("monai.bundle.workflows").setLevel(logging.ERROR)
+        logging.getLogger("ignite").setLevel(logging.WARNING)
+        workflow = ConfigWorkflow(
+            config_file=list(self.files),
+            workflow_type="train",
+            logging_file=False,
+            **self.settings,
+            dataset_dir=str(self.folder / "data_set"),
+            ckpt_dir=str(self.folder / "models"),
+            output_dir=str(self.folder / "eval"),
+            **({"device": f"$torch.device({self.options.device!r})"} if self.options.device else {}),
+        )
+        try:
+            workflow.initialize()
+            workflow.run()
+            workflow.finalize()
+        except Exception as error:
+            if known := input_error_behind(error):
+                raise known from error
+            raise
+        return workflow
+
+    def _stats(self, workflow: Any) -> dict[str, Any]:
+        """What the training came to."""
+        model = self.folder / "models" / "model.pt"
+        evaluator = workflow.parser.get_parsed_content("validate::evaluator")
+        best = int(evaluator.state.best_metric_epoch)
+        if not model.is_file():
+            problem = f"ended without a model: its {evaluator.state.key_metric_name} was never defined"
+            raise InputError(self.folder, problem, "Look at the pictures and validation.csv in its folder eval")
+        return {
+            "model": str(model),
+            "models": str(model.parent),
+            "epochs": int(workflow.parser.get_parsed_content("train::trainer").state.epoch),
+            "best_epoch": best,
+            "key_metric": evaluator.state.key_metric_name,
+            "metrics": _metrics(self.folder / "eval" / "validation.csv", best),
+            "pretrained": self.pretrained,
+        }
+
+    def _subjects(self) -> dict[str, int]:
+        frame = pd.read_csv(self.folder / "data_set" / "cases.csv", dtype=str)
+        counts = frame.groupby("split")["subject"].nunique()
+        return {f"{word}_subjects": int(counts.get(split, 0)) for word, split in SPLIT_OF.items()}
+
+
+SPLIT_OF = {"training": "train", "validation": "validation"}
+
+
+def _metrics(table: Path, epoch: int) -> dict[str, float | None]:
+    """The row of one epoch in validation.csv; None for what is not finite, which JSON cannot say."""
+    if not table.is_file():
+        return {}
+    with table.open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row.get("epoch") == str(epoch)]
+    values = {key: float(value) for key, value in (rows[-1] if rows else {}).items() if key != "epoch" and value}
+    return {key: value if math.isfinite(value) else None for key, value in values.items()}
+
+
+def _recipe(bundle: Path, contract: Path, files: Sequence[str], options: TrainingOptions) -> PairRecipe:
+    """The recipe that is given, or the trained bundle's."""
+    from monai.bundle import ConfigParser
+
+    known = read_modalities(contract) if contract.is_file() else None
+    if options.recipe is None:
+        if known is None:
+            problem = "is not trained, so that nothing says how its images are to be prepared"
+            raise InputError(bundle, problem, "Start the server with --recipe, such as data_prep/t1_t2.json")
+        return trained_recipe(contract, known)
+    config = ConfigParser.load_config_files(list(files))
+    chosen = options.settings.get("source"), options.settings.get("target")
+    trained = [(known["source"][0]["modality"], known["target"][0]["modality"])] if known and known["target"] else []
+    return given_recipe(Path(options.recipe), [chosen, *trained, (config.get("source"), config.get("target"))])

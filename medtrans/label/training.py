@@ -9,83 +9,26 @@ import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from filelock import FileLock, Timeout
 
 from medtrans.bundle import check_keys
 from medtrans.cohorts.modalities import read_modalities, recorded_settings
-from medtrans.cohorts.prepare import prepare
 from medtrans.errors import InputError, input_error_behind
 from medtrans.files import check_writable, file_hash, written_whole
 from medtrans.label.beginning import config_files, from_weights, of_images
+from medtrans.label.options import TrainingOptions
+from medtrans.label.pair_data import prepare_pairs
 from medtrans.label.pair_recipe import PairRecipe, given_recipe, trained_recipe
-from medtrans.label.pairs import PairedCase, arrange, paired_cases
+from medtrans.label.pairs import PairedCase, paired_cases
 
 CHECKPOINT_EVERY = 1000  # steps: an epoch of a large data set is hours; it changes no result
-PLACES = ("bundle_root", "dataset_dir", "ckpt_dir", "output_dir")
 LATEST = "latest.json"
+DEFAULTS = TrainingOptions()
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class TrainingOptions:
-    """How a bundle is trained on pairs.
-
-    The first four may come from a client. The others are for who starts the server alone: configs run what they name.
-
-    Attributes:
-        max_epochs: epochs; None takes the config's.
-        val_split: share of the subjects that validate, above 0 and below 1.
-        pretrained: begin with the weights of the bundle, if it is trained.
-        device: such as ``"cpu"`` or ``"cuda:1"``; None takes the config's: a GPU if there is one.
-        recipe: how pairs are prepared; None takes what the trained bundle knows of its modalities.
-        overlays: configs merged over train.json: names in the bundle's configs, or paths.
-        settings: config id -> value.
-        workers: processes that prepare, see :func:`medtrans.jobs.local_workers`.
-
-    Raises:
-        InputError: a value is none of these.
-    """
-
-    max_epochs: int | None = None
-    val_split: float = 0.2
-    pretrained: bool = True
-    device: str | None = None
-    recipe: Path | str | None = None
-    overlays: Sequence[str | Path] = ()
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    workers: int | None = None
-
-    def __post_init__(self) -> None:
-        epochs, share = self.max_epochs, self.val_split
-        if epochs is not None and (isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1):
-            raise InputError(f"max_epochs {epochs!r}", "is no number of epochs", "Give 1 or more")
-        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share < 1:
-            problem = "is no share of the subjects: somebody trains, somebody validates"
-            raise InputError(f"val_split {share!r}", problem, "Give a number between 0 and 1, such as 0.2")
-        if not isinstance(self.pretrained, bool):
-            raise InputError(f"pretrained {self.pretrained!r}", "is neither true nor false", "Give one of them")
-        _check_device(self.device)
-        for key in PLACES:
-            if key in self.settings:
-                raise InputError(f"the setting {key}", "is not free: trainings have folders of their own", "Drop it")
-
-
-def _check_device(device: Any) -> None:
-    import torch
-
-    if device is None:
-        return
-    try:
-        kind = torch.device(device).type if isinstance(device, str) else ""
-    except RuntimeError:
-        kind = ""
-    if kind not in ("cpu", "cuda", "mps") or (kind == "cuda" and not torch.cuda.is_available()):
-        raise InputError(f"device {device!r}", "is not there", "Use cpu, or a GPU of this machine such as cuda:0")
 
 
 def train_on_pairs(
@@ -93,7 +36,7 @@ def train_on_pairs(
     models: str | Path,
     pairs: Sequence[Mapping[str, Any]],
     work: str | Path,
-    options: TrainingOptions = TrainingOptions(),
+    options: TrainingOptions = DEFAULTS,
 ) -> dict[str, Any]:
     """Prepare pairs of volumes as a data set and train a bundle on it, in this process.
 
@@ -200,45 +143,13 @@ class _Training:
 
     def run(self) -> dict[str, Any]:
         """Prepare and train; returns the stats."""
-        table = self._prepared()
-        good = table[table["status"] == "ok"]
-        if good["subject"].nunique() < 2:
-            raise self._too_few(table)
-        logger.info("training on %d pairs of %d subjects in %s", len(good), good["subject"].nunique(), self.folder)
-        workflow = self._trained()
-        return self._stats(workflow) | self._subjects() | {"failed": self._failed(table)}
+        data = prepare_pairs(self.cases, self.recipe, self.folder, self.options.val_split, self.options.workers)
+        logger.info("%d subjects train, %d validate", data.training_subjects, data.validation_subjects)
+        logger.info("training in %s", self.folder)
+        counts = {"training_subjects": data.training_subjects, "validation_subjects": data.validation_subjects}
+        return self._stats(self._trained(data.root)) | counts | {"failed": data.failed}
 
-    def _prepared(self) -> pd.DataFrame:
-        """What was prepared; with two subjects one of them validates, which no share of two would give."""
-        usable = [case for case in self.cases if not case.problem]
-        if len({case.subject for case in usable}) < 2:
-            raise self._too_few(pd.DataFrame({"status": [], "case": [], "reason": []}))
-        arrange(usable, self.folder / "pairs")
-        table = self._prepare({"validation": self.options.val_split, "test": 0.0})
-        subjects = sorted(set(table["subject"][table["status"] == "ok"]))
-        if len(subjects) == 2:
-            sides = dict(zip(subjects, ("train", "validation"), strict=True))
-            return self._prepare({"subjects": sides | dict.fromkeys(set(table["subject"]) - set(subjects), "train")})
-        return table
-
-    def _prepare(self, split: Mapping[str, Any]) -> pd.DataFrame:
-        recipe = self.folder / "recipe.json"
-        _write(recipe, self.recipe.record | {"split": split})
-        return prepare(recipe, self.folder / "pairs", self.folder / "data_set", workers=self.options.workers)
-
-    def _failed(self, table: pd.DataFrame) -> list[dict[str, str]]:
-        rows = [{"case": case.name, "reason": case.problem} for case in self.cases if case.problem]
-        failed = table[table["status"] == "failed"]
-        return rows + [{"case": str(row["case"]), "reason": str(row["reason"])} for row in failed.to_dict("records")]
-
-    def _too_few(self, table: pd.DataFrame) -> InputError:
-        failed = self._failed(table)
-        why = f" ({len(failed)} could not be used: {failed[0]['reason'].rstrip('.')})" if failed else ""
-        problem = f"have {len(self.cases)} pairs of image and final label{why}"
-        remedy = "Training needs pairs of two subjects or more: one trains, one validates"
-        return InputError("the studies", problem, remedy)
-
-    def _trained(self) -> Any:
+    def _trained(self, data_set: Path) -> Any:
         """The workflow of monai.bundle, run to its end."""
         from monai.bundle import ConfigWorkflow
 
@@ -250,7 +161,7 @@ class _Training:
             workflow_type="train",
             logging_file=False,
             **self.settings,
-            dataset_dir=str(self.folder / "data_set"),
+            dataset_dir=str(data_set),
             ckpt_dir=str(self.folder / "models"),
             output_dir=str(self.folder / "eval"),
             **({"device": f"$torch.device({self.options.device!r})"} if self.options.device else {}),
@@ -283,14 +194,6 @@ class _Training:
             "pretrained": self.pretrained,
         }
 
-    def _subjects(self) -> dict[str, int]:
-        frame = pd.read_csv(self.folder / "data_set" / "cases.csv", dtype=str)
-        counts = frame.groupby("split")["subject"].nunique()
-        return {f"{word}_subjects": int(counts.get(split, 0)) for word, split in SPLIT_OF.items()}
-
-
-SPLIT_OF = {"training": "train", "validation": "validation"}
-
 
 def _metrics(table: Path, epoch: int) -> dict[str, float | None]:
     """The row of one epoch in validation.csv; None for what is not finite, which JSON cannot say."""
@@ -311,7 +214,12 @@ def _recipe(bundle: Path, contract: Path, files: Sequence[str], options: Trainin
         if known is None:
             problem = "is not trained, so that nothing says how its images are to be prepared"
             raise InputError(bundle, problem, "Start the server with --recipe, such as data_prep/t1_t2.json")
-        return trained_recipe(contract, known)
+        recipe = trained_recipe(contract, known)
+        for side, name in (("source", recipe.source), ("target", recipe.target)):
+            if options.settings.get(side, name) != name:
+                problem = f"is {options.settings[side]!r}, the trained bundle's is {name!r}"
+                raise InputError(f"the setting {side}", problem, "Drop it, or start the server with --recipe")
+        return recipe
     config = ConfigParser.load_config_files(list(files))
     chosen = options.settings.get("source"), options.settings.get("target")
     trained = [(known["source"][0]["modality"], known["target"][0]["modality"])] if known and known["target"] else []

@@ -1,7 +1,6 @@
 """A bundle trained on pairs of a datastore: what comes out, what it begins with, what it leaves alone."""
 
 import json
-import shutil
 
 import nibabel
 import numpy as np
@@ -9,60 +8,55 @@ import pytest
 import torch
 
 from medtrans import InputError
-from medtrans.cohorts import Cases, write_phantom_cohort
-from medtrans.engines import run_inference
+from medtrans.engines import TranslationTrainer, run_inference
 from medtrans.files import file_hash
 from medtrans.label.training import TrainingOptions, latest_models, latest_stats, train_on_pairs
 
-SHORT = {"num_workers": 0, "batch_size": 8, "threads": 1}
+SHORT = {"num_workers": 0, "batch_size": 8, "threads": 1, "checkpoint_every": 2}
 
 
 @pytest.fixture(scope="module")
-def cohort(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("hospital") / "cohort"
-    write_phantom_cohort(folder, 4, ("T1", "T2"), 12.0)
-    return folder
+def make_bundle(phantom_heads, write_trained_bundle, tmp_path_factory):
+    """``make_bundle(name)``: a bundle with what training leaves, its weights random."""
 
-
-@pytest.fixture(scope="module")
-def pairs(cohort, tmp_path_factory):
-    """What a datastore lists: volumes of its own folder, named as patients are, and their targets among the labels."""
-    studies = tmp_path_factory.mktemp("studies")
-    (studies / "labels/final").mkdir(parents=True)
-    found = []
-    for number, case in enumerate(Cases.read(cohort)):
-        image, label = studies / f"Doe_Jane_{number}.nii", studies / f"labels/final/Doe_Jane_{number}.nii"
-        shutil.copy(case.volumes["T1"], image)
-        shutil.copy(case.volumes["T2"], label)
-        found.append({"image": str(image), "label": str(label)})
-    return found
-
-
-@pytest.fixture(scope="module")
-def make_bundle(cohort, write_trained_bundle, tmp_path_factory):
-    """``make_bundle(name)``: a bundle that is trained, but not well, and the settings that keep its training small."""
-
-    def make(name):
-        return write_trained_bundle(tmp_path_factory.mktemp("bundles"), name, cohort)
+    def make(name, **settings):
+        return write_trained_bundle(tmp_path_factory.mktemp("bundles @home"), name, phantom_heads, **settings)
 
     return make
+
+
+@pytest.fixture(scope="module")
+def small(small_settings):
+    """``small(bundle, …)``: one epoch of the bundle made small, with settings of its own."""
+
+    def options(bundle, val_split=0.25, recipe=None, pretrained=True, **settings):
+        chosen = SHORT | small_settings(bundle) | settings
+        return TrainingOptions(1, val_split, pretrained, "cpu", recipe, settings=chosen, workers=1)
+
+    return options
 
 
 def everything_in(folder):
     return {path.relative_to(folder): file_hash(path) for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
+def assert_equal_weights(one, other):
+    one, other = (torch.load(path, weights_only=True) for path in (one, other))
+    assert one.keys() == other.keys()
+    for key in one:
+        torch.testing.assert_close(one[key], other[key], rtol=0, atol=0)
+
+
 @pytest.fixture(scope="module")
-def trained(make_bundle, pairs, small_settings, tmp_path_factory):
+def trained(make_bundle, pairs, small, tmp_path_factory):
     """A MedGAN that began with its bundle's weights: the bundle, its files before, the folder of trainings, stats."""
     bundle, work = make_bundle("medgan"), tmp_path_factory.mktemp("work")
     before = everything_in(bundle)
-    options = TrainingOptions(1, 0.25, device="cpu", settings=SHORT | small_settings(bundle), workers=1)
-    return bundle, before, work, options, train_on_pairs(bundle, bundle / "models", pairs, work, options)
+    return bundle, before, work, train_on_pairs(bundle, bundle / "models", pairs, work, small(bundle))
 
 
 def test_the_stats_say_what_was_trained_on_how_many(trained):
-    *_, work, _, stats = trained
+    *_, work, stats = trained
     assert (stats["epochs"], stats["best_epoch"], stats["key_metric"]) == (1, 1, "psnr")
     assert (stats["training_subjects"], stats["validation_subjects"], stats["failed"]) == (3, 1, [])
     assert stats["pretrained"]
@@ -71,7 +65,7 @@ def test_the_stats_say_what_was_trained_on_how_many(trained):
 
 
 def test_the_new_model_translates_beside_the_old_one(trained, pairs, tmp_path):
-    bundle, before, work, _, _ = trained
+    bundle, before, work, _ = trained
     assert everything_in(bundle) == before
     source, output = nibabel.load(pairs[0]["image"]), {}
     for name, models in (("old", bundle / "models"), ("new", latest_models(work))):
@@ -83,7 +77,7 @@ def test_the_new_model_translates_beside_the_old_one(trained, pairs, tmp_path):
 
 
 def test_nothing_that_is_written_names_a_patient(trained):
-    _, _, work, _, stats = trained
+    *_, work, stats = trained
     assert "Doe" not in json.dumps(stats)
     written = [path for path in work.rglob("*") if not path.is_symlink()]
     assert len(written) > 20
@@ -91,27 +85,111 @@ def test_nothing_that_is_written_names_a_patient(trained):
     assert not [path for path in written if path.is_file() and b"Doe" in path.read_bytes()]
 
 
-@pytest.mark.parametrize("name", ["medgan", "cyclegan", "unit"])
-def test_without_learning_the_weights_are_the_bundles(name, make_bundle, pairs, small_settings, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "files"),
+    [("regression", ["model.pt"]), ("cyclegan", ["model.pt", "model_to_source.pt"]), ("unit", ["model.pt"])],
+)
+def test_without_learning_the_weights_are_the_bundles(name, files, make_bundle, pairs, small, tmp_path):
     bundle = make_bundle(name)
-    settings = SHORT | small_settings(bundle) | {"learning_rate": 0.0, "network_def::channels": 77}
-    stats = train_on_pairs(
-        bundle, bundle / "models", pairs, tmp_path, TrainingOptions(1, 0.25, settings=settings, device="cpu", workers=1)
-    )
-    kept = sorted(path.name for path in (bundle / "models").glob("*.pt"))
-    assert kept == (["model.pt", "model_to_source.pt"] if name == "cyclegan" else ["model.pt"])
+    options = small(bundle, learning_rate=0.0, **{"network_def::channels": 77})  # not the recorded network's
+    stats = train_on_pairs(bundle, bundle / "models", pairs, tmp_path, options)
     assert stats["pretrained"]
-    for file in kept:
-        old, new = (
-            torch.load(folder / file, weights_only=True) for folder in (bundle / "models", latest_models(tmp_path))
-        )
-        assert old.keys() == new.keys()
-        for key in old:
-            torch.testing.assert_close(new[key], old[key], rtol=0, atol=0)
+    assert sorted(path.name for path in (bundle / "models").glob("*.pt")) == files
+    for file in files:
+        assert_equal_weights(bundle / "models" / file, latest_models(tmp_path) / file)
 
 
-def test_one_pair_is_too_few(trained, pairs, tmp_path):
-    bundle, *_, options, _ = trained
-    with pytest.raises(InputError, match=r"1 pairs .* two subjects or more"):
-        train_on_pairs(bundle, bundle / "models", pairs[:1], tmp_path, options)
+def test_a_bundle_of_volumes_goes_on_as_one(make_bundle, pairs, small, tmp_path):
+    bundle = make_bundle("regression", spatial_dims=3)
+    options = small(bundle, patches=1, batch_size=1, learning_rate=0.0)
+    train_on_pairs(bundle, bundle / "models", pairs[:2], tmp_path, options)
+    assert_equal_weights(bundle / "models/model.pt", latest_models(tmp_path) / "model.pt")
+
+
+def test_a_killed_training_goes_on_and_ends_as_if_it_had_not_been(trained, pairs, small, monkeypatch, tmp_path):
+    bundle, _, _, stats = trained
+    iteration = TranslationTrainer._iteration
+
+    def killed_in_the_fourth(trainer, engine, batch):
+        if engine.state.iteration == 4:
+            raise KeyboardInterrupt
+        return iteration(trainer, engine, batch)
+
+    monkeypatch.setattr(TranslationTrainer, "_iteration", killed_in_the_fourth)
+    with pytest.raises(KeyboardInterrupt):
+        train_on_pairs(bundle, bundle / "models", pairs, tmp_path, small(bundle))
     assert latest_models(tmp_path) is None
+    seen = []
+
+    def counted(trainer, engine, batch):
+        seen.append(engine.state.iteration)
+        return iteration(trainer, engine, batch)
+
+    monkeypatch.setattr(TranslationTrainer, "_iteration", counted)
+    train_on_pairs(bundle, bundle / "models", pairs[::-1], tmp_path, small(bundle))  # in another order, the same pairs
+    assert seen == list(range(3, 7))
+    assert_equal_weights(latest_models(tmp_path) / "model.pt", stats["model"])
+
+
+def test_other_pairs_are_another_training_that_need_not_be_prepared_anew(trained, pairs, small):
+    bundle, _, work, stats = trained
+    again = train_on_pairs(bundle, bundle / "models", pairs, work, small(bundle))
+    assert again | {"seconds": 0} == stats | {"seconds": 0}
+    fewer = train_on_pairs(bundle, bundle / "models", pairs[:2], work, small(bundle))
+    assert fewer["models"] != stats["models"]
+    assert (fewer["training_subjects"], fewer["validation_subjects"]) == (1, 1)
+    assert latest_models(work) == (work / fewer["models"])
+    table = (latest_models(work).parent / "data_set/prepare.csv").read_text()
+    assert table.count(",True,") == 2  # kept
+
+
+def test_a_bad_pair_is_told_and_the_others_train(trained, pairs, small, tmp_path):
+    bundle, *_ = trained
+    torn = tmp_path / "torn.nii.gz"
+    torn.write_bytes(b"\x1f\x8b torn")
+    bad = [{"image": pairs[2]["image"], "label": str(torn)}, {"image": str(tmp_path / "a.dcm"), "label": str(torn)}]
+    stats = train_on_pairs(bundle, bundle / "models", [*pairs[:2], *bad], tmp_path / "work", small(bundle))
+    assert (stats["training_subjects"], stats["validation_subjects"]) == (1, 1)
+    reasons = sorted(row["reason"] for row in stats["failed"])
+    assert len(reasons) == 2
+    assert "cannot be read" in reasons[0]
+    assert reasons[1] == "the source is no NIfTI, NRRD or MetaImage volume"
+
+
+def test_without_pretrained_it_begins_anew(trained, pairs, small, tmp_path):
+    bundle, *_ = trained
+    options = small(bundle, pretrained=False, learning_rate=0.0)
+    stats = train_on_pairs(bundle, bundle / "models", pairs[:2], tmp_path, options)
+    assert not stats["pretrained"]
+    with pytest.raises(AssertionError):
+        assert_equal_weights(bundle / "models/model.pt", stats["model"])
+
+
+def test_an_untrained_bundle_needs_a_recipe(trained, pairs, small, phantom_heads, root, tmp_path):
+    bundle, *_ = trained
+    nothing = tmp_path / "models"
+    with pytest.raises(InputError, match="--recipe"):
+        train_on_pairs(bundle, nothing, pairs, tmp_path / "work", small(bundle))
+    recipe = json.loads((root / "data_prep/t1_t2.json").read_text())
+    coarse = recipe | {"spacing": [12, 12, 12], "size": [16, 16, None]}
+    (tmp_path / "coarse.json").write_text(json.dumps(coarse))
+    options = small(bundle, recipe=str(tmp_path / "coarse.json"), image_size=[16, 16])
+    stats = train_on_pairs(bundle, nothing, pairs[:2], tmp_path / "work", options)
+    assert not stats["pretrained"]
+    contract = json.loads((latest_models(tmp_path / "work") / "modalities.json").read_text())
+    assert [contract[side][0]["modality"] for side in ("source", "target")] == ["T1", "T2"]
+    assert contract["spacing"] == [12, 12, 12]
+
+
+def test_one_pair_is_too_few(trained, pairs, small, tmp_path):
+    bundle, *_ = trained
+    with pytest.raises(InputError, match=r"hold 1 pairs .* two subjects"):
+        train_on_pairs(bundle, bundle / "models", pairs[:1], tmp_path, small(bundle))
+    assert latest_models(tmp_path) is None
+
+
+def test_a_misspelt_setting_is_refused_before_anything_is_prepared(trained, pairs, small, tmp_path):
+    bundle, *_ = trained
+    with pytest.raises(InputError, match="learning_rate"):
+        train_on_pairs(bundle, bundle / "models", pairs, tmp_path, small(bundle, learning_rat=1))
+    assert not list(tmp_path.iterdir())

@@ -180,6 +180,8 @@ def simulate(
         simulate_volume(plan, source, output, seed, named_volumes(companions or []), device)
         typer.echo(f"{plan.degraded} in {output}")
         return
+    if not source.exists():
+        raise InputError(source, "does not exist", "Give a data set of clean scans, or a NIfTI volume")
     table = simulate_dataset(plan, source, output, seed, draws, workers, device)
     typer.echo(simulation_summary(table, output))
     if (table["status"] == "failed").any():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -10,7 +11,7 @@ import shutil
 import time
 import zlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -220,13 +221,28 @@ def _simulated(job: _Job) -> list[Record]:
     marks = [_fingerprint(job, draw) for draw in range(1, job.draws + 1)]
     records = [_finished(job, draw, mark) for draw, mark in enumerate(marks, 1)]
     if not all(records):
-        for path, copy in _copies(job.case, job.root):
-            with written_whole(copy) as temporary:
-                shutil.copyfile(path, temporary)
-        clean, beside = _read(job)
-        for draw, (mark, record) in enumerate(zip(marks, records, strict=True), 1):
-            records[draw - 1] = record or _one_draw(job, draw, mark, clean, beside)
+        with _no_copies_of_failures(job, records):
+            clean, beside = _read(job)
+            for path, copy in _copies(job.case, job.root):
+                with written_whole(copy) as temporary:
+                    shutil.copyfile(path, temporary)
+            for draw, (mark, record) in enumerate(zip(marks, records, strict=True), 1):
+                records[draw - 1] = record or _one_draw(job, draw, mark, clean, beside)
     return [record for record in records if record]
+
+
+@contextlib.contextmanager
+def _no_copies_of_failures(job: _Job, records: list[Record | None]) -> Iterator[None]:
+    """Where a case fails before any of its draws is finished, its copied volumes are removed: they may be the cause."""
+    try:
+        yield
+    except Exception:
+        if not any(records):
+            for _, copy in _copies(job.case, job.root):
+                copy.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                (job.root / job.case.name).rmdir()
+        raise
 
 
 def _one_draw(job: _Job, draw: int, mark: str, clean: MetaTensor, beside: Mapping[str, MetaTensor]) -> Record:

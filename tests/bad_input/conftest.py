@@ -18,7 +18,7 @@ import pytest
 from medtrans.cohorts import write_phantom_cohort
 
 ROOT = Path(__file__).parents[2]
-TABLES = ("series.csv", "prepare.csv", "translated.csv", "exported.csv", "failed.csv")
+TABLES = ("series.csv", "prepare.csv", "simulate.csv", "translated.csv", "exported.csv", "failed.csv")
 
 
 @dataclass(frozen=True)

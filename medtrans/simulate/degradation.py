@@ -78,7 +78,7 @@ class Degradation(Randomizable, Transform):
             img: ``(C, X, Y[, Z])`` in physical units, an array, a tensor or a MetaTensor.
             spacing: mm, one number a spatial axis; a MetaTensor's affine says it otherwise.
             randomize: draw parameters; otherwise those of the latest call are taken again.
-            **companions: see the class.
+            **companions: see the class; those that are None are not given.
 
         Raises:
             ValueError: nobody says the spacing, nothing was drawn yet, or a companion is missing, unknown or on
@@ -94,13 +94,32 @@ class Degradation(Randomizable, Transform):
     def reapply(
         self, img: Any, parameters: Parameters, spacing: Sequence[float] | None = None, **companions: Any
     ) -> MetaTensor:
-        """As a call, with parameters that were recorded before."""
+        """As a call, with parameters that were recorded before; which companions were given is recorded, too.
+
+        Raises:
+            ValueError: as a call; or the parameters were recorded with other companions than are given now.
+        """
         image = img if isinstance(img, torch.Tensor) else torch.as_tensor(np.asarray(img))
         steps = spacing_of(image, spacing)
-        voxels = self.apply(_plain(image), parameters, steps, **self._companions(image, companions))
+        given = {name: companion for name, companion in companions.items() if companion is not None}
+        parameters = self.with_companions(parameters, sorted(given))
+        voxels = self.apply(_plain(image), parameters, steps, **self._companions(image, given))
         earlier = image.meta.get(RECORDS, ()) if isinstance(image, MetaTensor) else ()
         record = {"degradation": type(self).__name__, "parameters": parameters}
         return _with_records(voxels, image, steps, [*earlier, record])
+
+    def with_companions(self, parameters: Parameters, given: Sequence[str]) -> Parameters:
+        """The parameters with the names of the companions, where the class looks at any.
+
+        Raises:
+            ValueError: they were recorded with others.
+        """
+        if not self.companions:
+            return parameters
+        if (recorded := parameters.get("companions", given)) != given:
+            before, now = (", ".join(names) or "no companion" for names in (recorded, given))
+            raise ValueError(f"the parameters were recorded with {before}, now {now} is given")
+        return {**parameters, "companions": given}
 
     def inverse(self, img: MetaTensor, spacing: Sequence[float] | None = None) -> MetaTensor:
         """Take back the latest degradation that ``img`` records.

@@ -45,7 +45,10 @@ def test_a_setting_reaches_the_degradation_and_its_record(louder_task):
     for task in (by_name, by_place):
         (made, (record,)) = task.degrade(image_of(VALUES, AFFINE), seed=0)["T1-loud"]
         np.testing.assert_allclose(made[0], 2 * VALUES)
-        assert record == {"degradation": "Louder", "parameters": {"gain": 2.0, "spacing": [0.5, 2.0, 3.0]}}
+        assert record == {
+            "degradation": "Louder",
+            "parameters": {"gain": 2.0, "spacing": [0.5, 2.0, 3.0], "companions": []},
+        }
 
 
 def test_the_same_seed_makes_the_same_image_whatever_was_made_before(task):

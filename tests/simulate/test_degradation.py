@@ -64,6 +64,19 @@ def test_what_was_applied_is_recorded_as_json_and_makes_the_same_image_again() -
     assert torch.equal(degraded, replayed)
 
 
+def test_companions_are_recorded_by_name_and_the_record_is_not_reapplied_with_others() -> None:
+    mask = torch.ones(1, 4, 6)
+    without, masked = Louder()(IMAGE, (1, 1), mask=None), Louder()(IMAGE, (1, 1), mask=mask)
+    bare, beside = (image.meta["degradations"][0]["parameters"] for image in (without, masked))
+    assert (bare["companions"], beside["companions"]) == ([], ["mask"])
+    assert torch.equal(Louder().reapply(IMAGE, beside, (1, 1), mask=mask), masked)
+    with pytest.raises(ValueError, match="recorded with mask, now no companion is given"):
+        Louder().reapply(IMAGE, beside, (1, 1))
+    with pytest.raises(ValueError, match="recorded with no companion, now mask is given"):
+        Louder().reapply(IMAGE, bare, (1, 1), mask=mask)
+    assert Doubled()(IMAGE, (1, 1)).meta["degradations"][0]["parameters"] == {}  # it looks at none
+
+
 def test_records_of_one_degradation_after_another_stand_in_their_order() -> None:
     twice = Doubled()(Louder()(IMAGE, (1, 1)))
     assert [record["degradation"] for record in twice.meta["degradations"]] == ["Louder", "Doubled"]

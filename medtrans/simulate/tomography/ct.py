@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
 
 import torch
-from monai.data import MetaTensor
 
 from medtrans.simulate.degradation import Degradation, Parameters
 from medtrans.simulate.tomography.projector import ParallelBeam, parallel_beam
@@ -62,20 +60,6 @@ class CTDegradation(Degradation):
     def thickness(self) -> float:
         """Of a 2D image in mm: the setting's, else the step across it that its item says, else 1."""
         return float(self.slice_mm or self.across_mm or SLICE_MM)
-
-    def reapply(
-        self, img: Any, parameters: Parameters, spacing: Sequence[float] | None = None, **companions: Any
-    ) -> MetaTensor:
-        """As a call, with parameters that were recorded before; the names of the companions are recorded, too.
-
-        Raises:
-            ValueError: as a call; or the parameters were recorded with other companions than are given now.
-        """
-        given = {name: image for name, image in companions.items() if image is not None}
-        if (recorded := parameters.get("companions", sorted(given))) != sorted(given):
-            before, now = (", ".join(names) or "no companion" for names in (recorded, sorted(given)))
-            raise ValueError(f"the parameters were recorded with {before}, now {now} is given")
-        return super().reapply(img, {**parameters, "companions": sorted(given)}, spacing, **given)
 
     @abstractmethod
     def change(

@@ -201,21 +201,14 @@ class LowCountPET(Degradation):
         """The reconstruction of all coincidences, of which the low-count image with these parameters kept some."""
         return self.reapply(img, {**parameters, "fraction": 1.0}, spacing, **companions)
 
-    def reapply(
-        self, img: Any, parameters: Parameters, spacing: Sequence[float] | None = None, **companions: Any
-    ) -> MetaTensor:
-        """As a call, with parameters that were recorded before; where attenuation came from is recorded, too.
-
-        Raises:
-            ValueError: as a call; or the parameters were recorded with attenuation that is not given now.
-        """
-        given = {name: image for name, image in companions.items() if image is not None}
-        source = next(iter(given), "none") if len(given) < 2 else " and ".join(sorted(given))
+    def with_companions(self, parameters: Parameters, given: Sequence[str]) -> Parameters:
+        """The parameters with what attenuation comes from."""
+        source = " and ".join(given) or "none"
         if len(given) > 1:
             raise ValueError(f"attenuation comes from one companion, got {source}")
         if (recorded := parameters.get("attenuation", source)) != source:
             raise ValueError(f"the parameters were recorded with attenuation from {recorded}, now it is {source}")
-        return super().reapply(img, {**parameters, "attenuation": source}, spacing, **given)
+        return {**parameters, "attenuation": source}
 
 
 class LowCountPETd(Degradationd):

@@ -21,6 +21,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+NOISY = ("matplotlib", "nibabel", "pydicom", "distributed", "asyncio", "PIL", "fsspec", "monai", "dicomweb_client",
+         "urllib3")  # fmt: skip
+
 bundles = typer.Typer(help="Pack a trained bundle into one file, and open one elsewhere.", no_args_is_help=True)
 app.add_typer(bundles, name="bundle")
 
@@ -29,7 +32,7 @@ app.add_typer(bundles, name="bundle")
 def options(verbose: Annotated[bool, typer.Option(help="Say more while working.")] = False) -> None:
     """Translate between imaging modalities: convert, prepare, train (monai.bundle), translate, evaluate."""
     logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, format="%(message)s", stream=sys.stderr)
-    for noisy in ("matplotlib", "nibabel", "pydicom", "distributed", "asyncio", "PIL", "fsspec", "monai"):
+    for noisy in NOISY:
         logging.getLogger(noisy).setLevel(logging.ERROR)
         logging.getLogger(noisy).addFilter(_is_error)  # pydicom sets its level on import; its warnings quote headers
 
@@ -338,6 +341,22 @@ def export(
     writing = Writing(resample, reproducible, series_number, pet_unit)
     rows = export_series(volumes, output, like, told, writing, chosen_rules(deidentify, key, retain, output))
     typer.echo(f"{len(rows)} series written; see {output / 'exported.csv'}")
+
+
+@app.command()
+def push(
+    folder: Annotated[Path, typer.Argument(help="Derived series: the folder `dicom` of a translation, or one series.")],
+    url: Annotated[str, typer.Argument(help="Root of the DICOMweb service, such as http://127.0.0.1:8042/dicom-web.")],
+    user: Annotated[str, typer.Option(help="Name; the password is read from MEDTRANS_DICOMWEB_PASSWORD.")] = "",
+    token_file: Annotated[Path | None, typer.Option(help="File of a bearer token.")] = None,
+    ca: Annotated[Path | None, typer.Option(help="PEM file of the authority that signed the certificate.")] = None,
+) -> None:
+    """Send derived DICOM series to a PACS over DICOMweb; run again to finish an interrupted run."""
+    from medtrans.scans.dicomweb import Access, send_series
+
+    rows = send_series(folder, url, Access(user, token_file, ca))
+    kept = sum(row["status"] == "kept" for row in rows)
+    typer.echo(f"{len(rows) - kept} series sent, {kept} there already; see pushed.csv in {folder}")
 
 
 @app.command()

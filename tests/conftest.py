@@ -255,6 +255,41 @@ def layouts():
     return module
 
 
+def _orthanc_module():
+    spec = importlib.util.spec_from_file_location("orthanc_server", Path(__file__).with_name("orthanc_server.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def start_orthanc(tmp_path_factory):
+    """``start_orthanc(folder=None, **configuration)``: a real PACS, see ``tests/orthanc_server.py``; skips without."""
+    module, started = _orthanc_module(), []
+    if reason := module.missing():
+        pytest.skip(reason)
+
+    def start(folder=None, **configuration):
+        started.append(module.Orthanc(folder or tmp_path_factory.mktemp("orthanc"), **configuration))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def _shared_orthanc(start_orthanc):
+    return start_orthanc()
+
+
+@pytest.fixture
+def orthanc(_shared_orthanc):
+    """An empty PACS; ``orthanc.url`` is the root of its DICOMweb service."""
+    _shared_orthanc.empty()
+    return _shared_orthanc
+
+
 @pytest.fixture(scope="session")
 def louder_task(tmp_path_factory):
     """A task's file with a closed form: ``T1-loud`` is the T1 times a gain, plus the CT if there is one.

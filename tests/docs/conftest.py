@@ -77,6 +77,8 @@ class Workplace:
     environment: dict = field(default_factory=dict)
     small_settings: Callable = dict
     said: str = ""
+    start_orthanc: Callable = None
+    elsewhere: dict = field(default_factory=dict)  # where the page's servers are in truth
 
     def run(self, words, accepted=("0",)):
         """Run ``medtrans …`` or ``python …``; what it said is added to ``said``. Other exit codes fail the test."""
@@ -112,7 +114,7 @@ def command_server():
 
 
 @pytest.fixture
-def workplace(tmp_path, command_server, small_settings):
+def workplace(tmp_path, command_server, small_settings, request):
     """A fresh copy of what commands refer to: bundles without models, recipes, benchmarks, studies, tasks."""
     for name in ("bundles", "data_prep", "benchmarks", "studies", "tasks"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("models", "eval", "__pycache__"))
@@ -121,7 +123,11 @@ def workplace(tmp_path, command_server, small_settings):
     kept |= {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
     kept |= {"CUDA_VISIBLE_DEVICES": "", "MEDTRANS_CACHE": str(tmp_path / "cache"), "MKL_NUM_THREADS": "1"}
     kept |= {"MEDTRANS_DATA": str(PUBLIC_DATA)} if PUBLIC_DATA.is_dir() else {}
-    return Workplace(tmp_path, command_server, kept, small_settings)
+
+    def start_orthanc(**settings):
+        return request.getfixturevalue("start_orthanc")(tmp_path, **settings)
+
+    return Workplace(tmp_path, command_server, kept, small_settings, start_orthanc=start_orthanc)
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ how to run fails its page. What does not run as written:
 - ``make``: the target exists (CI runs ``make test`` itself), ``source .venv/bin/activate``: the Makefile makes it;
 - ``torchrun``: two processes on the CPU take the place of eight GPUs;
 - ``tensorboard``: the log folder holds its events, the server is not started;
+- ``Orthanc``: on a free port, for which the page's is replaced; without Orthanc the rest of its page is skipped;
 - ``trt_export``: ends without a GPU, as its page says;
 - commands on public data: only where the data are there.
 """
@@ -185,6 +186,14 @@ def run_export(workplace, line):
     workplace.environment[name] = workplace.shell(f'{line}; printf %s "${name}"')
 
 
+def run_orthanc(workplace, words):
+    """As the page's file has it, but for the port."""
+    assert words[2:] == ["&"]
+    settings = json.loads((workplace.folder / words[1]).read_text())
+    port = settings.pop("HttpPort")
+    workplace.elsewhere[f"127.0.0.1:{port}"] = f"127.0.0.1:{workplace.start_orthanc(**settings).port}"
+
+
 def run_torchrun(workplace, words):
     words = ["--nproc_per_node=2" if word.startswith("--nproc_per_node") else word for word in words[1:]]
     module = words.index("-m")
@@ -204,10 +213,13 @@ def run_tensorboard(workplace, words):
 
 def run(workplace, command):
     """Run one command of a page, whichever it is."""
+    for address, place in workplace.elsewhere.items():
+        command = command.replace(address, place)
     known = "".join(rf"|\${name}\b|\${{{name}}}" for name in workplace.environment)[1:]
     expanded = re.sub(known, lambda found: workplace.environment[found[0].strip("${}")], command)
     words = shlex.split(expanded.split("\n")[0])
-    by_name = {"make": run_make, "source": run_source, "torchrun": run_torchrun, "tensorboard": run_tensorboard}
+    by_name = {"make": run_make, "source": run_source, "torchrun": run_torchrun, "tensorboard": run_tensorboard,
+               "Orthanc": run_orthanc}  # fmt: skip
     if words[0] == "export":
         run_export(workplace, command)
     elif words[0] in PLAIN:

@@ -14,6 +14,7 @@ from medtrans.scans.derived.sources import MARK
 from medtrans.scans.export.frames import Frame
 
 NOTICE = "NOT FOR DIAGNOSIS"
+MANUFACTURER = "medtrans"
 LONGEST_NAME, LONGEST_TEXT = 64, 1024  # characters of LO and of ST
 SCANNER = ("InstitutionName", "InstitutionAddress", "StationName", "Manufacturer", "ManufacturerModelName",
            "DeviceSerialNumber", "SoftwareVersions")  # fmt: skip
@@ -75,7 +76,7 @@ def provenance(
     dataset.DerivationDescription = ". ".join(told)[:LONGEST_TEXT]
     dataset.DerivationCodeSequence = [coded(codes.DCM.ArtificialIntelligence)]
     dataset.ImageComments = f"{MARK}, {NOTICE}"
-    dataset.Manufacturer, dataset.ManufacturerModelName = "medtrans", algorithm.name[:LONGEST_NAME]
+    dataset.Manufacturer, dataset.ManufacturerModelName = MANUFACTURER, algorithm.name[:LONGEST_NAME]
     dataset.SoftwareVersions = [f"medtrans {__version__}", *([algorithm.version] if algorithm.version else [])]
     dataset.ContributingEquipmentSequence = [_scanner(header), _software(dataset, algorithm, made)]
     return dataset

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from typing import Any
 
 import pydicom
 from pydicom.dataset import Dataset
@@ -68,8 +69,7 @@ class SourceSeries:
     @property
     def synthetic(self) -> bool:
         """Whether it is itself a derived series of ours."""
-        told = str(self.first.tags.get("SeriesDescription", ""))
-        return "DERIVED" in self.first.tags.get("ImageType", ()) and told.startswith(MARK)
+        return says_synthetic(self.first.tags)
 
     def header(self) -> Dataset:
         """The header of the first image."""
@@ -80,6 +80,11 @@ class SourceSeries:
     def first(self) -> Frame:
         """The frame of the first plane."""
         return self.frames[0]
+
+
+def says_synthetic(tags: Mapping[str, Any]) -> bool:
+    """Whether an image's tags say that it is of a derived series such as ours."""
+    return "DERIVED" in tags.get("ImageType", ()) and str(tags.get("SeriesDescription", "")).startswith(MARK)
 
 
 def source_series(files: Sequence[ScanFile]) -> tuple[list[SourceSeries], list[str]]:

@@ -7,20 +7,23 @@ import json
 import logging
 import os
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from medtrans.cohorts.aligned_case import RECORD
 from medtrans.cohorts.prepare import prepare
+from medtrans.cohorts.volumes import read_volume
 from medtrans.errors import InputError
 from medtrans.files import written_whole
 from medtrans.label.pair_recipe import PairRecipe
 from medtrans.label.pairs import PairedCase, arrange
 
 DATA_SET = "data_set"
+LABELS = 64  # a map of more is hardly drawn, an image of fewer values hardly measured
 logger = logging.getLogger(__name__)
 
 
@@ -56,14 +59,15 @@ def prepare_pairs(
     Raises:
         InputError: pairs of fewer than two subjects can be used.
     """
+    for case in cases:
+        _take_over(case.name, folder)
+    cases = [_judged(case, folder) for case in cases]
     usable = [case for case in cases if not case.problem]
     failed = [{"case": case.name, "reason": case.problem} for case in cases if case.problem]
     for row in failed:
         logger.warning("%s: %s", row["case"], row["reason"])
     _check_enough(cases, {case.subject for case in usable}, failed)
     arrange(usable, folder / "pairs")
-    for case in usable:
-        _take_over(case.name, folder)
     table = _prepare(recipe, folder, {"validation": val_split, "test": 0.0}, workers)
     bad = table[table["status"] == "failed"]
     failed += [{"case": str(row["case"]), "reason": str(row["reason"])} for row in bad.to_dict("records")]
@@ -74,6 +78,17 @@ def prepare_pairs(
         _prepare(recipe, folder, {"subjects": sides}, workers)
     splits = pd.read_csv(folder / DATA_SET / "cases.csv", dtype=str).groupby("split")["subject"].nunique()
     return PairData(folder / DATA_SET, int(splits["train"]), int(splits["validation"]), failed)
+
+
+def _judged(case: PairedCase, folder: Path) -> PairedCase:
+    """The case with what is wrong with its target: a viewer hands in drawn labels in the same way."""
+    if case.problem or (folder / DATA_SET / case.name / RECORD).is_file():
+        return case
+    with contextlib.suppress(InputError):  # of a file that cannot be read, `prepare` says why
+        values = np.unique(read_volume(case.volumes["label"]).values[::2, ::2, ::2])
+        if len(values) <= LABELS and (values == np.round(values)).all():
+            return replace(case, problem=f"the target is a map of labels ({len(values)} values), not an image")
+    return case
 
 
 def _check_enough(cases: Sequence[PairedCase], subjects: Collection[str], failed: list[dict[str, str]]) -> None:

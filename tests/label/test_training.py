@@ -1,11 +1,15 @@
 """A bundle trained on pairs of a datastore: what comes out, what it begins with, what it leaves alone."""
 
 import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 
 from medtrans import InputError
 from medtrans.engines import TranslationTrainer, run_inference
@@ -163,6 +167,7 @@ def test_without_pretrained_it_begins_anew(trained, pairs, small, tmp_path):
     assert not stats["pretrained"]
     with pytest.raises(AssertionError):
         assert_equal_weights(bundle / "models/model.pt", stats["model"])
+    assert json.loads((latest_models(tmp_path) / "modalities.json").read_text())["settings"]["image_size"] == [16, 16]
 
 
 def test_an_untrained_bundle_needs_a_recipe(trained, pairs, small, phantom_heads, root, tmp_path):
@@ -173,9 +178,11 @@ def test_an_untrained_bundle_needs_a_recipe(trained, pairs, small, phantom_heads
     recipe = json.loads((root / "data_prep/t1_t2.json").read_text())
     coarse = recipe | {"spacing": [12, 12, 12], "size": [16, 16, None]}
     (tmp_path / "coarse.json").write_text(json.dumps(coarse))
-    options = small(bundle, recipe=str(tmp_path / "coarse.json"), image_size=[16, 16])
+    options = replace(small(bundle, recipe=str(tmp_path / "coarse.json"), image_size=[16, 16]), overlays=["quick.json"])
     stats = train_on_pairs(bundle, nothing, pairs[:2], tmp_path / "work", options)
     assert not stats["pretrained"]
+    run = torch.load(latest_models(tmp_path / "work") / "checkpoint.pt", weights_only=True)["run"]
+    assert run["identity"]["precision"] == "auto"  # the overlay's
     contract = json.loads((latest_models(tmp_path / "work") / "modalities.json").read_text())
     assert [contract[side][0]["modality"] for side in ("source", "target")] == ["T1", "T2"]
     assert contract["spacing"] == [12, 12, 12]
@@ -193,3 +200,22 @@ def test_a_misspelt_setting_is_refused_before_anything_is_prepared(trained, pair
     with pytest.raises(InputError, match="learning_rate"):
         train_on_pairs(bundle, bundle / "models", pairs, tmp_path, small(bundle, learning_rat=1))
     assert not list(tmp_path.iterdir())
+
+
+def test_another_process_that_trains_there_is_not_disturbed(trained, pairs, small):
+    bundle, _, work, stats = trained
+    before = everything_in(work)
+    with FileLock(Path(stats["models"]).parent / ".lock"), pytest.raises(InputError, match="another process"):
+        train_on_pairs(bundle, bundle / "models", pairs, work, small(bundle))
+    assert everything_in(work) == before
+
+
+def test_what_a_bundle_from_elsewhere_calls_a_network_is_not_run(trained, pairs, small, tmp_path):
+    bundle, *_ = trained
+    models = shutil.copytree(bundle / "models", tmp_path / "models")
+    contract = json.loads((models / "modalities.json").read_text())
+    contract["settings"]["network"] = {"_target_": "os.mkdir", "path": str(tmp_path / "run")}
+    (models / "modalities.json").write_text(json.dumps(contract))
+    with pytest.raises(InputError, match=r"os\.mkdir"):
+        train_on_pairs(bundle, models, pairs, tmp_path / "work", small(bundle))
+    assert not (tmp_path / "run").exists()

@@ -58,11 +58,17 @@ def derived_series(folder: Path) -> list[DerivedSeries]:
 
 
 def _refuse_damaged(folder: Path, files: Sequence[ScanFile]) -> None:
-    wanted = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
-    damaged = [file for file in files if file.failed or not all(file.tags.get(keyword) for keyword in wanted)]
+    damaged = [file for file in files if file.failed or _incomplete(file)]
     if damaged:
         problem = f"holds damaged DICOM files: {len(damaged)} of {len(files)}"
         raise InputError(folder, problem, "Export the series again, to another folder")
+
+
+def _incomplete(file: ScanFile) -> bool:
+    """Whether a UID or pixels are missing, which a PACS may well store without a word."""
+    if not all(file.tags.get(keyword) for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")):
+        return True
+    return file.pixels is not None and sum(file.pixels) > file.path.stat().st_size
 
 
 def _refuse_others(folder: Path, files: Sequence[ScanFile]) -> None:

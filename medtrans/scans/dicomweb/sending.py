@@ -7,6 +7,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -102,6 +103,8 @@ def _sent(series: DerivedSeries, client: DICOMwebClient, url: str) -> Row:
         known = refusal(error, url)
         if isinstance(known, ServerError):
             raise known from error
+        with suppress(Exception):  # it may have stored some before
+            there = instances_there(client, series.study, series.uid)
         logger.debug("sending failed: %s", type(error).__name__)  # its text may quote header values
         reason = str(known) if known else f"unexpected {type(error).__name__} while sending"
         return _row(series, url, "failed", len(there), reason)

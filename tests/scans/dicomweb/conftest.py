@@ -27,6 +27,7 @@ class StandIn:
         status: of every answer to a store request that is not 200, and ``body`` with ``kind`` its content.
         largest: bytes of a store request.
         reasons: number of the image in the order of arrival -> Failure Reason.
+        failing: status of the answer that some failed, instead of 202 or 409.
         forgetful: says that it stored, and stores nothing.
         indexing: searches that find nothing of what was stored.
         page: rows of a search at most; ``endless`` ignores the offset.
@@ -37,6 +38,7 @@ class StandIn:
         self.authorization = self.kind = ""
         self.status, self.body, self.largest, self.page, self.seen = 200, b"", 1 << 40, 1 << 40, 0
         self.reasons, self.forgetful, self.endless, self.location, self.indexing = {}, False, False, "", 0
+        self.failing = 0
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_port}/pacs"
@@ -124,7 +126,7 @@ class StandIn:
                 stored.append(item)
         answer = {"00081199": {"vr": "SQ", "Value": stored}} if stored else {}
         answer |= {"00081198": {"vr": "SQ", "Value": failed}} if failed else {}
-        return (200 if not failed else 202 if stored else 409), json.dumps(answer).encode()
+        return (200 if not failed else self.failing or (202 if stored else 409)), json.dumps(answer).encode()
 
 
 @pytest.fixture
@@ -143,7 +145,7 @@ def derived(make_series, tmp_path):
     The scans lie in ``tmp_path/export``, their values as NIfTI (times ``gain``) in ``tmp_path/nifti``.
     """
 
-    def make(count=1, modality="CT", unit="HU", enhanced=False, gain=1, **options):
+    def make(count=1, modality="CT", unit="HU", enhanced=False, gain=1, rules=None, **options):
         for number in range(count):
             whose = {"PatientID": f"Doe-{number}", "StudyDate": "20240102", "SeriesNumber": number + 7}
             series = make_series(seed=number, **whose, **options)
@@ -157,7 +159,8 @@ def derived(make_series, tmp_path):
         for path in volumes if gain != 1 else ():
             image = nibabel.load(path)
             nibabel.save(nibabel.Nifti1Image((image.get_fdata() * gain).astype(np.float32), image.affine), path)
-        rows = export_series(volumes, tmp_path / "dicom", tmp_path / "export", Told(modality, unit, "Copy"))
+        told = Told(modality, unit, "Copy")
+        rows = export_series(volumes, tmp_path / "dicom", tmp_path / "export", told, rules=rules)
         assert [row["status"] for row in rows] == ["ok"] * count
         return tmp_path / "dicom"
 

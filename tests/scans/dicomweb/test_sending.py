@@ -12,6 +12,9 @@ from typer.testing import CliRunner
 
 from medtrans.cli import app
 from medtrans.errors import CasesFailedError, InputError
+from medtrans.scans.deidentify.headers import Deidentifier
+from medtrans.scans.deidentify.key import Key
+from medtrans.scans.deidentify.profile import Choices
 from medtrans.scans.dicomweb import Access, connection, send_series, sending
 from medtrans.scans.dicomweb.connection import PASSWORD
 
@@ -102,9 +105,10 @@ def test_an_image_that_is_too_large_for_the_server_is_told(derived, pacs):
         (None, "does not say why"),
     ],
 )
-def test_images_that_are_refused_are_counted_with_the_reason_and_other_series_go_on(code, told, derived, pacs):
+@pytest.mark.parametrize("status", [0, 400])  # as the standard has it, and as Orthanc does
+def test_images_that_are_refused_are_counted_with_the_reason_and_other_series_go_on(status, code, told, derived, pacs):
     folder = derived(3)
-    pacs.reasons = {7: code, 9: code}
+    pacs.reasons, pacs.failing = {7: code, 9: code}, status
     with pytest.raises(CasesFailedError, match=rf"pushed.csv: 1 of 3 series failed, the first: .*2 image.*{told}"):
         send_series(folder, pacs.url)
     rows = rows_of(folder)
@@ -244,6 +248,30 @@ def test_damaged_files_are_refused(derived, pacs):
     altered(folder, StudyInstanceUID=None)
     with pytest.raises(InputError, match="damaged DICOM files: 1 of 5"):
         send_series(folder, pacs.url)
+
+
+def test_files_cut_off_are_refused(derived, pacs):
+    folder = derived()
+    path = next(folder.rglob("0003.dcm"))
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(InputError, match="damaged DICOM files: 1 of 5"):
+        send_series(folder, pacs.url)
+    assert pacs.requests == []
+
+
+def test_a_series_under_a_pseudonym_is_sent_too(derived, pacs, tmp_path):
+    folder = derived(rules=Deidentifier(Key(tmp_path / "key.json"), Choices(frozenset())))
+    assert [row["status"] for row in send_series(folder, pacs.url)] == ["ok"]
+    assert not [content for *_, content in pacs.images.values() if b"Doe" in content]
+
+
+def test_images_stored_before_a_server_fails_are_counted(derived, pacs, monkeypatch):
+    folder, real = derived(), pacs.store
+    monkeypatch.setattr(sending, "REQUEST", 1)
+    monkeypatch.setattr(pacs, "store", lambda data: real(data) if len(pacs.images) < 3 else (500, b""))
+    with pytest.raises(CasesFailedError, match="HTTP 500"):
+        send_series(folder, pacs.url)
+    assert [(row["status"], row["instances"]) for row in rows_of(folder)] == [("failed", "3")]
 
 
 def test_nothing_there_is_told(tmp_path, pacs):

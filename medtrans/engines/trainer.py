@@ -178,7 +178,7 @@ class TranslationTrainer(Trainer):
 
     def _seed_iteration(self, _: Engine) -> None:
         key = (self.seed, self.state.iteration, self.state.rank)
-        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1))
+        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0]) >> 1)
 
     def _validate_last_epoch(self, _: Engine) -> None:
         """The last epoch is judged whatever the validation interval, so that no run ends without a model."""

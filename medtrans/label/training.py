@@ -144,8 +144,8 @@ class _Training:
     def run(self) -> dict[str, Any]:
         """Prepare and train; returns the stats."""
         data = prepare_pairs(self.cases, self.recipe, self.folder, self.options.val_split, self.options.workers)
-        logger.info("%d subjects train, %d validate", data.training_subjects, data.validation_subjects)
-        logger.info("training in %s", self.folder)
+        told = data.training_subjects, data.validation_subjects, self.folder.name
+        logger.info("%d subjects train, %d validate; training %s", *told)
         counts = {"training_subjects": data.training_subjects, "validation_subjects": data.validation_subjects}
         return self._stats(self._trained(data.root)) | counts | {"failed": data.failed}
 

@@ -10,7 +10,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 from scipy.stats import wasserstein_distance
 
-SCRIPT = Path(__file__).parents[1] / "benchmarks/loss_effects.py"
+SCRIPT = Path(__file__).parents[1] / "benchmarks/loss_catalogue/loss_effects.py"
 SIZE = 48
 
 

@@ -115,7 +115,7 @@ def appended(workplace, words):
         small["phantom"] = '{"subjects": 4, "spacing": 12, "modalities": ["T1", "T2"]}'
         sets = [word for key, value in small.items() for word in ("--set", f"{key}={value}")]
         return [*words, *GANS[Path(words[1]).stem], *sets]
-    if words[:2] == ["python", "benchmarks/loss_catalogue.py"]:
+    if words[:2] == ["python", "benchmarks/loss_catalogue/run.py"]:
         small = {"image_size": "[16,16]", "network_def::channels": "[4,4]", "discriminator_def::channels": "4"}
         small["phantom"] = '{"subjects": 4, "spacing": 12, "modalities": ["T1", "T2"]}'
         sets = [word for key, value in small.items() for word in ("--set", f"{key}={value}")]

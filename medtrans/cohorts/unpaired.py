@@ -42,25 +42,16 @@ def domain_slice_items(
     Raises:
         InputError: as :func:`medtrans.cohorts.slice_items`.
     """
-    subjects = {case.name: case.subject for case in Cases.read(dataset_dir)}
     found = slice_items(dataset_dir, modalities, (), split, axis, minimum_foreground, every, missing="skip")
     ends: dict[str, tuple[int, int]] = {}
     for item in found:
         lowest, highest = ends.get(item["case"], (item["index"], item["index"]))
         ends[item["case"]] = (min(lowest, item["index"]), max(highest, item["index"]))
-    return [
-        {
-            "case": item["case"],
-            "subject": subjects[item["case"]],
-            "paths": item["source"],
-            "windows": item["windows"]["source"],
-            "spacing": item["spacing"],
-            "axis": item["axis"],
-            "index": item["index"],
-            "height": _between(item["index"], *ends[item["case"]]),
-        }
+    places = (
+        {"axis": item["axis"], "index": item["index"], "height": _between(item["index"], *ends[item["case"]])}
         for item in found
-    ]
+    )
+    return [item | place for item, place in zip(_of_one_domain(dataset_dir, found), places, strict=True)]
 
 
 def domain_volume_items(
@@ -79,6 +70,11 @@ def domain_volume_items(
     Raises:
         InputError: as :func:`medtrans.cohorts.volume_items`.
     """
+    return _of_one_domain(dataset_dir, volume_items(dataset_dir, modalities, (), split, missing="skip"))
+
+
+def _of_one_domain(dataset_dir: str | os.PathLike[str], items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Whose the items' sources are, where they lie, and how they are scaled."""
     subjects = {case.name: case.subject for case in Cases.read(dataset_dir)}
     return [
         {
@@ -88,7 +84,7 @@ def domain_volume_items(
             "windows": item["windows"]["source"],
             "spacing": item["spacing"],
         }
-        for item in volume_items(dataset_dir, modalities, (), split, missing="skip")
+        for item in items
     ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -91,15 +91,18 @@ class _Readd(MapTransform):
         optional: further entries, read where the item has them.
     """
 
+    array_form: Callable[[], Any]
+
     def __init__(
         self,
-        keys: KeysCollection,
+        keys: KeysCollection = ("source", "target", "mask"),
         mask_key: str | None = "mask",
         allow_missing_keys: bool = False,
         optional: Sequence[Hashable] = (),
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.mask_key, self.optional = mask_key, tuple(optional)
+        self.array = type(self).array_form()
 
     def read(self, item: Mapping[Hashable, Any], key: Hashable) -> torch.Tensor:
         """The tensor behind ``item[key]``."""
@@ -130,15 +133,7 @@ class ReadSlicesd(_Readd):
     The index may be one number for all keys, or a number for each key, as in :class:`medtrans.cohorts.UnpairedDataset`.
     """
 
-    def __init__(
-        self,
-        keys: KeysCollection = ("source", "target", "mask"),
-        mask_key: str | None = "mask",
-        allow_missing_keys: bool = False,
-        optional: Sequence[Hashable] = (),
-    ) -> None:
-        super().__init__(keys, mask_key, allow_missing_keys, optional)
-        self.array = ReadSlices()
+    array_form = ReadSlices
 
     def read(self, item: Mapping[Hashable, Any], key: Hashable) -> torch.Tensor:
         """The slice of every channel."""
@@ -149,15 +144,7 @@ class ReadSlicesd(_Readd):
 class ReadVolumesd(_Readd):
     """:class:`ReadVolumes` on items of :func:`medtrans.cohorts.volume_items`."""
 
-    def __init__(
-        self,
-        keys: KeysCollection = ("source", "target", "mask"),
-        mask_key: str | None = "mask",
-        allow_missing_keys: bool = False,
-        optional: Sequence[Hashable] = (),
-    ) -> None:
-        super().__init__(keys, mask_key, allow_missing_keys, optional)
-        self.array = ReadVolumes()
+    array_form = ReadVolumes
 
     def read(self, item: Mapping[Hashable, Any], key: Hashable) -> torch.Tensor:
         """The volume of every channel, with its affine."""

@@ -6,11 +6,11 @@ python benchmarks/simulation_pictures/accelerated_mr.py FOLDER
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
+import folder_of_pictures
 import numpy as np
 import torch
-import typer
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
@@ -109,15 +109,17 @@ def draw_row(path: Path, columns: dict[str, dict[str, Any]], shared: dict[str, A
     figure.savefig(path)
 
 
-def main(folder: Annotated[Path, typer.Argument(help="Folder for the pictures.")]) -> None:
-    """Draw all."""
-    folder.mkdir(parents=True, exist_ok=True)
-    draw_samplings(folder)
+def draw_rows(folder: Path) -> None:
+    """Partial Fourier, and what several coils make of undersampling."""
     draw_row(folder / "accelerated-mr-partial-fourier.png", PARTIAL, {"acceleration": 1, "phase": 3.0})
     draw_row(folder / "accelerated-mr-coils.png", COILS, {"sampling": "equispaced", "acceleration": 3, "coils": 8})
+
+
+def make_smaller(folder: Path) -> None:
+    """64 grey values do."""
     for path in folder.glob("accelerated-mr-*.png"):
         Image.open(path).convert("L").quantize(64).save(path, optimize=True)
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    folder_of_pictures.run(draw_samplings, draw_rows, make_smaller)

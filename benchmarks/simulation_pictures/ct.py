@@ -6,8 +6,8 @@ python benchmarks/simulation_pictures/ct.py FOLDER
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
+import folder_of_pictures
 import numpy as np
 import torch
 import typer
@@ -115,12 +115,5 @@ def draw_noise(folder: Path) -> None:
     figure.savefig(folder / "ct-noise.png")
 
 
-def main(folder: Annotated[Path, typer.Argument(help="Folder for the pictures.")]) -> None:
-    """Draw both."""
-    folder.mkdir(parents=True, exist_ok=True)
-    draw_noise(folder)
-    draw_heads(folder)
-
-
 if __name__ == "__main__":
-    typer.run(main)
+    folder_of_pictures.run(draw_noise, draw_heads)

@@ -6,11 +6,10 @@ python benchmarks/simulation_pictures/mr_artefacts.py FOLDER
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
+import folder_of_pictures
 import numpy as np
 import torch
-import typer
 from matplotlib.figure import Figure
 from PIL import Image
 from scipy.special import sici
@@ -77,12 +76,5 @@ def draw_curves(folder: Path) -> None:
     figure.savefig(folder / "mr-artefacts-theory.png")
 
 
-def main(folder: Annotated[Path, typer.Argument(help="Folder for the pictures.")]) -> None:
-    """Draw both."""
-    folder.mkdir(parents=True, exist_ok=True)
-    draw_heads(folder)
-    draw_curves(folder)
-
-
 if __name__ == "__main__":
-    typer.run(main)
+    folder_of_pictures.run(draw_heads, draw_curves)

@@ -6,8 +6,9 @@ python benchmarks/simulation_pictures/pet.py FOLDER
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
+import folder_of_pictures
 import numpy as np
 import torch
 import typer
@@ -134,12 +135,5 @@ def draw_noise(folder: Path) -> None:
     figure.savefig(folder / "pet-noise.png")
 
 
-def main(folder: Annotated[Path, typer.Argument(help="Folder for the pictures.")]) -> None:
-    """Draw both."""
-    folder.mkdir(parents=True, exist_ok=True)
-    draw_counts(folder)
-    draw_noise(folder)
-
-
 if __name__ == "__main__":
-    typer.run(main)
+    folder_of_pictures.run(draw_counts, draw_noise)

@@ -6,10 +6,9 @@ python benchmarks/simulation_pictures/resolution.py FOLDER
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
+import folder_of_pictures
 import numpy as np
-import typer
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -65,12 +64,5 @@ def draw_profiles(folder: Path) -> None:
     figure.savefig(folder / "resolution-profiles.png")
 
 
-def main(folder: Annotated[Path, typer.Argument(help="Folder for the pictures.")]) -> None:
-    """Draw both."""
-    folder.mkdir(parents=True, exist_ok=True)
-    draw_heads(folder)
-    draw_profiles(folder)
-
-
 if __name__ == "__main__":
-    typer.run(main)
+    folder_of_pictures.run(draw_heads, draw_profiles)

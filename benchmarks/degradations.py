@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import inspect
 import statistics
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any
@@ -18,6 +17,7 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import typer
+from wall_time import seconds
 
 import medtrans.simulate
 from medtrans.progress import progress
@@ -54,15 +54,6 @@ def fourier(image: torch.Tensor) -> torch.Tensor:
     """The yardstick."""
     axes = list(range(1, image.ndim))
     return torch.fft.ifftn(torch.fft.fftn(image, dim=axes), dim=axes).abs()
-
-
-def seconds(step: Step, device: torch.device) -> float:
-    """Wall time of one call."""
-    start = time.perf_counter()
-    step()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
 
 
 def table(size: int, slices: bool, repeats: int, device: torch.device) -> list[str]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import resource
 import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +19,7 @@ from monai.bundle import ConfigParser
 from plain_loops import plain_loop
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
+from wall_time import seconds
 
 from medtrans.engines import TranslationTrainer
 from medtrans.engines.precision import autocast_type
@@ -48,15 +48,6 @@ def random_batch(parser: ConfigParser, device: torch.device) -> dict[str, Tensor
         for key, channels in (("source", "in_channels"), ("target", "out_channels"))
     }
     return {**images, "mask": torch.ones(batch, 1, *size, device=device)}
-
-
-def seconds(step: Step, device: torch.device) -> float:
-    """Wall time of one call."""
-    start = time.perf_counter()
-    step()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
 
 
 def matmul_peak(dtype: torch.dtype | None, device: torch.device, size: int = 2048) -> float:

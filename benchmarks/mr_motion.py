@@ -99,25 +99,32 @@ def compare(lines: int, size: int, checked: int) -> None:
     )
 
 
-def off_centre(moved: torch.Tensor, still: torch.Tensor, spacing: float) -> float:
-    """How far ``moved`` (X, Y) lies off ``still``, mm, by rigid registration."""
+def registered(moving: torch.Tensor, fixed: torch.Tensor, spacing: float) -> tuple[np.ndarray, np.ndarray]:
+    """The rigid transform between two slices or volumes (X, Y[, Z]) that SimpleITK finds.
+
+    Returns:
+        Turn (3, 3) and shift (3,) in mm about the centre.
+    """
+    axes = fixed.ndim
     images = []
-    for plane in (moved, still):
-        image = SimpleITK.GetImageFromArray(np.ascontiguousarray(plane.numpy().T))
-        image.SetSpacing([spacing] * 2)
-        image.SetOrigin([-(n - 1) / 2 * spacing for n in plane.shape])
+    for values in (moving, fixed):
+        image = SimpleITK.GetImageFromArray(np.ascontiguousarray(values.numpy().T))
+        image.SetSpacing([spacing] * axes)
+        image.SetOrigin([-(n - 1) / 2 * spacing for n in values.shape])
         images.append(image)
+    rigid = SimpleITK.Euler2DTransform if axes == 2 else SimpleITK.Euler3DTransform
     method = SimpleITK.ImageRegistrationMethod()
     method.SetMetricAsCorrelation()
     method.SetInterpolator(SimpleITK.sitkLinear)
     method.SetOptimizerAsRegularStepGradientDescent(1.0, 1e-4, 200)
     method.SetOptimizerScalesFromPhysicalShift()
-    method.SetInitialTransform(SimpleITK.Euler2DTransform())
+    method.SetInitialTransform(rigid())
     composite = SimpleITK.CompositeTransform(method.Execute(images[1], images[0]))
-    found = SimpleITK.Euler2DTransform(composite.GetBackTransform())
-    turn, centre = np.eye(3), np.array([*found.GetCenter(), 0])
-    turn[:2, :2] = np.array(found.GetMatrix()).reshape(2, 2)
-    return float(displacement(turn, np.array([*found.GetTranslation(), 0]) + centre - turn @ centre))
+    found = rigid(composite.GetBackTransform())
+    turn, shift, centre = np.eye(3), np.zeros(3), np.zeros(3)
+    turn[:axes, :axes] = np.array(found.GetMatrix()).reshape(axes, axes)
+    shift[:axes], centre[:axes] = found.GetTranslation(), found.GetCenter()
+    return turn, shift + centre - turn @ centre
 
 
 def align(draws: int, spacing: float) -> None:
@@ -133,7 +140,7 @@ def align(draws: int, spacing: float) -> None:
                         motion = MRMotion(severity=2, kinds=kind, sequence=sequence)
                         motion.set_random_state(seed)
                         moved = motion(slice_, (spacing, spacing)).as_tensor()
-                        found.append(off_centre(moved[0], slice_[0], spacing))
+                        found.append(float(displacement(*registered(moved[0], slice_[0], spacing))))
                 typer.echo(
                     f"reference {title}, {name}: mean {np.mean(found):.2f} mm, median {np.median(found):.2f} mm, "
                     f"{100 * np.mean(np.array(found) < 0.3):.0f} % below 0.3 mm"

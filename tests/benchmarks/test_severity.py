@@ -1,6 +1,5 @@
 """Severity against improvement: what is judged is the task that was trained, and every head has its own draws."""
 
-import importlib.util
 from pathlib import Path
 
 import pandas as pd
@@ -12,12 +11,8 @@ from medtrans.cohorts.tasks import Task
 
 
 @pytest.fixture(scope="module")
-def severity():
-    path = Path(__file__).parents[1] / "benchmarks/severity.py"
-    spec = importlib.util.spec_from_file_location("severity", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def severity(script):
+    return script("severity")
 
 
 def gains(images):

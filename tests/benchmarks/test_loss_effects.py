@@ -1,26 +1,17 @@
 """The figures of the loss catalogue say what they are named after."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 from scipy.stats import wasserstein_distance
 
-SCRIPT = Path(__file__).parents[1] / "benchmarks/loss_catalogue/loss_effects.py"
 SIZE = 48
 
 
 @pytest.fixture(scope="module")
-def effects():
-    spec = importlib.util.spec_from_file_location("loss_effects", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # its dataclass asks for it
-    spec.loader.exec_module(module)
-    return module
+def effects(script):
+    return script("loss_catalogue/loss_effects")
 
 
 @pytest.fixture(scope="module")

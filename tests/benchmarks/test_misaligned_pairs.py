@@ -1,10 +1,7 @@
 """Registration in training beats plain L1 on misaligned pairs, costs nothing on aligned ones, does not translate."""
 
-import importlib.util
-import sys
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,17 +16,12 @@ from medtrans.losses.deformation import warped
 from medtrans.methods import PairedTranslation
 from medtrans.networks import DeformationNet
 
-SCRIPT = Path(__file__).parents[1] / "benchmarks/misaligned_pairs.py"
 SIZE, STEPS = 32, 700
 
 
 @pytest.fixture(scope="module")
-def benchmark():
-    spec = importlib.util.spec_from_file_location("misaligned_pairs", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # its dataclass asks for it
-    spec.loader.exec_module(module)
-    return module
+def benchmark(script):
+    return script("misaligned_pairs")
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,6 @@
 """The plain loops that training steps are measured against take the same step."""
 
 import copy
-import importlib.util
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,25 +8,13 @@ import torch
 
 from medtrans.engines import TranslationTrainer
 
-SCRIPTS = Path(__file__).parents[1] / "benchmarks"
-BUNDLES = SCRIPTS.parent / "bundles"
-
-
-def module(name):
-    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
-    loaded = importlib.util.module_from_spec(spec)
-    sys.modules[name] = loaded
-    spec.loader.exec_module(loaded)
-    return loaded
+BUNDLES = Path(__file__).parents[2] / "bundles"
 
 
 @pytest.fixture(scope="module")
-def scripts():
+def scripts(script):
     """``plain_loops`` and ``training_step``, which imports it by that name."""
-    before = set(sys.modules)
-    yield module("plain_loops"), module("training_step")
-    for name in {"plain_loops", "training_step"} - before:
-        sys.modules.pop(name, None)
+    return script("plain_loops"), script("training_step")
 
 
 def plain_descent(method):

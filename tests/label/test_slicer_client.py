@@ -71,6 +71,16 @@ def test_only_translations_are_listed(stand_in):
     assert models[1].options == {"overlap": 0.25, "batch_size": 4}
 
 
+def test_each_target_of_a_model_is_a_translation_of_its_own(stand_in):
+    both = {"source": "T1, T2", "sources": ["T1", "T2"], "target": "CT, PET", "targets": ["CT", "PET"], "unit": "HU"}
+    stand_in.replies["GET", "/info/"] = {"models": {"two": both}}
+    models = module.models_of(module.Client(stand_in.address).info())
+    assert [(model.target, model.unit, model.volumes, model.one_of_several) for model in models] == [
+        ("CT", "", 2, True),
+        ("PET", "", 2, True),
+    ]
+
+
 def test_translate_sends_the_volume_as_it_is_and_keeps_the_answer_as_it_is(stand_in, volume, tmp_path):
     back = NASTY[::-1]
     stand_in.replies["POST", "/infer/cyclegan%2FT1%20T2"] = server.multipart_answer({"unit": "HU"}, back)
@@ -140,11 +150,15 @@ def test_pairs_and_training_use_the_endpoints_of_monai_label(stand_in, volume):
     stand_in.replies["POST", "/train/medgan"] = task
     stand_in.replies["DELETE", "/train/"] = {**task, "status": "STOPPED"}
     client = module.Client(stand_in.address, "t")
-    client.add_image("case-1", volume)
+    client.add_image("case-1", volume, subject="p7")
     client.add_target("case-1", volume)
+    stand_in.replies["DELETE", "/datastore/image"] = {}
+    client.remove_image("case-1")
     assert client.train("medgan", max_epochs=3, pretrained=False) == task
     assert client.stop()["status"] == "STOPPED"
-    image, label, train, _ = stand_in.requests
+    image, label, removed, train, _ = stand_in.requests
+    assert (removed.method, removed.query) == ("DELETE", "id=case-1")
+    assert json.loads(image.form["params"][1]) == {"subject": "p7"}
     assert (image.query, image.form["file"]) == ("image=case-1", ("volume.nii.gz", NASTY))
     assert (label.query, label.form["label"]) == ("image=case-1&tag=final", ("volume.nii.gz", NASTY))
     assert json.loads(train.body) == {"max_epochs": 3, "pretrained": False}
@@ -236,6 +250,12 @@ def test_a_server_that_does_not_answer_is_not_waited_for_forever(stand_in, volum
         _one_line(error)
     assert time.monotonic() - began < 4
     held.set()
+
+
+def test_an_answer_may_take_longer_than_the_connection_may(stand_in, monkeypatch):
+    monkeypatch.setattr(module, "CONNECT_SECONDS", 0.1)
+    stand_in.replies["GET", "/info/"] = lambda _: time.sleep(0.5) or {"models": {}}
+    assert module.Client(stand_in.address).info() == {"models": {}}
 
 
 @pytest.mark.parametrize(
@@ -382,7 +402,7 @@ def test_an_address_without_scheme_is_that_of_a_plain_server():
 def test_case_ids_are_plain(stand_in, volume, case):
     client = module.Client(stand_in.address)
     for add in (client.add_image, client.add_target):
-        with pytest.raises(module.ServerError, match="case ID"):
+        with pytest.raises(module.ServerError, match="An ID is"):
             add(case, volume)
     assert stand_in.requests == []
 

@@ -24,6 +24,7 @@ MODELS = {
         "config": {"overlap": 0.25, "batch_size": 4, "device": ["cpu"]},
     },
 }
+TRAINERS = {"medgan": {"description": "", "config": {"max_epochs": 7, "pretrained": False, "device": None}}}
 
 
 def _loaded(path):
@@ -39,7 +40,7 @@ server = _loaded(HERE / "stand_in_server.py")
 @pytest.fixture
 def stand_in():
     running = server.StandIn()
-    running.replies["GET", "/info/"] = {"models": MODELS, "trainers": {"medgan": {}}, "datastore": {}}
+    running.replies["GET", "/info/"] = {"models": MODELS, "trainers": TRAINERS, "datastore": {}}
     running.replies["POST", "/infer/medgan"] = _halved
     yield running
     running.close()
@@ -165,6 +166,29 @@ def test_translate_shows_a_scalar_volume_over_which_the_source_can_be_faded(pane
     assert not slicer.errors
 
 
+def test_of_several_targets_the_chosen_one_is_asked_for(panel, slicer, stand_in):
+    models = {"two": {"source": "T1", "target": "CT, PET", "targets": ["CT", "PET"], "unit": "HU"}}
+    stand_in.replies["GET", "/info/"] = {"models": models, "trainers": {}}
+    stand_in.replies["POST", "/infer/two"] = lambda request: _halved(request, {"unit": "SUV"})
+    _connect(panel)
+    assert panel.model_box.rows == ["T1 → CT, two", "T1 → PET, two"]
+    panel.model_box.select(1)
+    panel.translate_button.click()
+    _wait(panel)
+    assert b'"target": "PET"' in stand_in.asked("POST", "/infer/two")[0].form["params"][1]
+    assert slicer.layers[-1][0].GetName() == "Doe^Jane T1 synthetic PET - NOT FOR DIAGNOSIS"
+    assert "synthetic PET in SUV" in panel.status.text
+
+
+def test_a_model_of_several_sources_is_not_given_half_of_them(panel, slicer, stand_in):
+    both = {"both": {"source": "T1, T2", "sources": ["T1", "T2"], "target": "CT"}}
+    stand_in.replies["GET", "/info/"] = {"models": both, "trainers": {}}
+    _connect(panel)
+    panel.translate_button.click()
+    assert slicer.errors == ["both translates 2 volumes together, this panel sends one."]
+    assert len(stand_in.requests) == 1
+
+
 def test_a_second_translation_has_a_name_of_its_own(panel, slicer):
     _connect(panel)
     for _ in range(2):
@@ -285,47 +309,64 @@ def test_a_pair_goes_to_the_datastore_under_a_plain_id_and_the_next_one_has_anot
     ct = np.random.default_rng(1).normal(size=(7, 6, 5)).astype(np.float32)
     panel.target_box.select(slicer.add("Doe^Jane CT", ct, AFFINE.copy()))
     _connect(panel)
-    case = panel.case.text
+    subject = panel.subject.text
     panel.save_button.click()
     _wait(panel)
     image, label = stand_in.asked("PUT", "/datastore/image")[0], stand_in.asked("PUT", "/datastore/label")[0]
-    assert (image.query, label.query) == (f"image={case}", f"image={case}&tag=final")
+    case = image.query.split("=")[1]
+    assert label.query == f"image={case}&tag=final"
+    assert case.startswith(f"{subject}_")
+    assert image.form["params"][1] == f'{{"subject": "{subject}"}}'.encode()
     sent = nibabel.Nifti1Image.from_bytes(gzip.decompress(image.form["file"][1]))
     np.testing.assert_array_equal(sent.get_fdata(), slicer.t1.image.array)
     sent = nibabel.Nifti1Image.from_bytes(gzip.decompress(label.form["label"][1]))
     np.testing.assert_array_equal(sent.get_fdata(), ct)
     np.testing.assert_allclose(sent.affine, AFFINE, atol=1e-4)
     assert "Doe" not in case
-    assert panel.case.text != case
+    assert panel.subject.text != subject
+    assert subject in panel.status.text
     assert not slicer.errors
     assert list(slicer.temporary.iterdir()) == []
 
 
+def test_half_a_pair_does_not_stay_on_the_server(panel, slicer, stand_in):
+    stand_in.replies["PUT", "/datastore/image"] = {"image": "x"}
+    stand_in.replies["PUT", "/datastore/label"] = (400, "application/json", b'{"detail": "disk full"}')
+    stand_in.replies["DELETE", "/datastore/image"] = {}
+    panel.target_box.select(slicer.add("CT", np.zeros((4, 4, 4), np.float32), np.eye(4)))  # grids may differ
+    _connect(panel)
+    panel.save_button.click()
+    _wait(panel)
+    image, removed = stand_in.asked("PUT", "/datastore/image")[0], stand_in.asked("DELETE", "/datastore/image")[0]
+    assert removed.query.removeprefix("id=") == image.query.removeprefix("image=")
+    assert slicer.errors == ["The server refused (HTTP 400): disk full"]
+
+
 def test_pairs_that_teach_nothing_are_refused_before_anything_is_sent(panel, slicer, stand_in):
     array = np.zeros((7, 6, 5), np.float32)
-    shifted = AFFINE + np.array([[0, 0, 0, 3.0]] + 3 * [[0, 0, 0, 0]])
     moved = slicer.add("moved", array, AFFINE.copy())
     moved.transform = "node9"
     synthetic = slicer.add("synthetic", array, AFFINE.copy())
     synthetic.attributes["medtrans.model"] = "medgan"
     wrong = {
         "same volume": slicer.t1,
-        "different grids": slicer.add("shifted", array, shifted),
         "different transforms": moved,
         "is synthetic": synthetic,
-        "no voxels|different grids": slicer.add("empty", None, AFFINE.copy()),
+        "no voxels": slicer.add("empty", None, AFFINE.copy()),
     }
     _connect(panel)
     asked = len(stand_in.requests)
     for said, target in wrong.items():
         panel.target_box.select(target)
         panel.save_button.click()
-        assert any(words in slicer.errors[-1] for words in said.split("|")), said
-    panel.target_box.select(slicer.add("smaller", array[1:], AFFINE.copy()))
+        assert said in slicer.errors[-1]
+    panel.target_box.select(slicer.add("target", array, AFFINE.copy()))
+    panel.subject.text = "Doe Jane"
     panel.save_button.click()
-    assert "different grids" in slicer.errors[-1]
+    assert "without the patient's name" in slicer.errors[-1]
     assert len(slicer.errors) == len(wrong) + 1
     assert len(stand_in.requests) == asked
+    assert list(slicer.temporary.iterdir()) == []
 
 
 def test_training_is_started_watched_and_stopped_from_the_panel(panel, slicer, stand_in):
@@ -334,7 +375,8 @@ def test_training_is_started_watched_and_stopped_from_the_panel(panel, slicer, s
     stand_in.replies["GET", "/train/"] = lambda request: task
     stand_in.replies["DELETE", "/train/"] = {"status": "STOPPED"}
     _connect(panel)
-    panel.epochs.value = 3
+    assert (panel.epochs.value, panel.pretrained.checked) == (7, False)  # as the trainer would
+    panel.epochs.value, panel.pretrained.checked = 3, True
     panel.train_button.click()
     _wait(panel)
     assert stand_in.asked("POST", "/train/medgan")[0].body == b'{"max_epochs": 3, "pretrained": true}'
@@ -347,6 +389,11 @@ def test_training_is_started_watched_and_stopped_from_the_panel(panel, slicer, s
     task["status"] = "STOPPED"
     _wait(panel, "_training_timer", lambda: not panel._training_timer.running)
     assert panel.training.text == "Training stopped: epoch 1/3"
+    task["status"] = "DONE"
+    panel.train_button.click()
+    _wait(panel)
+    _wait(panel, "_training_timer", lambda: not panel._training_timer.running)
+    assert "Connect again" in panel.training.text
     assert not slicer.errors
 
 

@@ -6,6 +6,8 @@ the folder of this file to Slicer's "Additional module paths". :class:`Client` a
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import http.client
 import io
 import itertools
@@ -63,7 +65,8 @@ class NothingFoundError(ServerError):
 class Model(NamedTuple):
     """A translation that the server offers, as its ``/info/`` says it.
 
-    ``options`` are the numbers of its configuration that a request may change (overlap, batch size).
+    ``options`` are the numbers of its configuration that a request may change (overlap, batch size), ``volumes`` how
+    many it translates together, ``one_of_several`` whether it makes further targets, so that a request must name one.
     """
 
     name: str
@@ -72,6 +75,8 @@ class Model(NamedTuple):
     unit: str
     description: str
     options: dict[str, float]
+    volumes: int = 1
+    one_of_several: bool = False
 
     @property
     def title(self) -> str:
@@ -88,22 +93,29 @@ class Answer(NamedTuple):
 
 
 def models_of(info: dict[str, Any]) -> list[Model]:
-    """Return the translations of an ``/info/``; models that name no source and target are other apps' and left out."""
-    models = []
+    """Return the translations of an ``/info/``, one for each target of a model.
+
+    Models that name no source and target are other apps' and left out.
+    """
+    models: list[Model] = []
     for name, about in sorted(info["models"].items()):
-        if not isinstance(about, dict) or not (about.get("source") and about.get("target")):
-            continue
-        config = about.get("config") or {}
-        options = {
-            key: value
-            for key, value in config.items()
-            if isinstance(value, (int, float)) and not isinstance(value, bool)
-        }
-        source, target, unit, description = (
-            str(about.get(key) or "") for key in ("source", "target", "unit", "description")
-        )
-        models.append(Model(name, source, target, unit, description, options))
+        if isinstance(about, dict) and about.get("source") and about.get("target"):
+            models += _translations(name, about)
     return models
+
+
+def _translations(name: str, about: dict[str, Any]) -> Iterator[Model]:
+    targets = about.get("targets") or [about["target"]]
+    unit = str(about.get("unit") or "") if len(targets) == 1 else ""  # that of the first; the answer says its own
+    options = {
+        key: value
+        for key, value in (about.get("config") or {}).items()
+        if isinstance(value, (int, float)) and not isinstance(value, bool)
+    }
+    volumes = len(about.get("sources") or [about["source"]])
+    for target in targets:
+        description = str(about.get("description") or "")
+        yield Model(name, str(about["source"]), str(target), unit, description, options, volumes, len(targets) > 1)
 
 
 class Client:
@@ -154,15 +166,23 @@ class Client:
             body = _whole(response, self.address)
             return _answer(response.headers, body, folder)
 
-    def add_image(self, case: str, volume: str) -> None:
-        """Put the file ``volume`` into the server's datastore as the source image of ``case``."""
-        form = _Form({"params": "{}"}, "file", volume, self._cancelled)
+    def add_image(self, case: str, volume: str, subject: str = "") -> None:
+        """Put the file ``volume`` into the server's datastore as the source image of ``case``.
+
+        ``subject`` goes along as who it is: pairs of one person must not both train and validate a model.
+        """
+        params = {"subject": checked_case(subject)} if subject else {}
+        form = _Form({"params": json.dumps(params)}, "file", volume, self._cancelled)
         self._json("PUT", "/datastore/image?" + urlencode({"image": checked_case(case)}), form)
 
     def add_target(self, case: str, volume: str) -> None:
         """Put the file ``volume`` into the datastore as what ``case`` is to be translated to."""
         form = _Form({"params": "{}"}, "label", volume, self._cancelled)
         self._json("PUT", "/datastore/label?" + urlencode({"image": checked_case(case), "tag": "final"}), form)
+
+    def remove_image(self, case: str) -> None:
+        """Take ``case`` with its target out of the datastore."""
+        self._json("DELETE", "/datastore/image?" + urlencode({"id": checked_case(case)}))
 
     def train(self, trainer: str, max_epochs: int, pretrained: bool = True) -> dict[str, Any]:
         """Start training on the pairs in the datastore; returns the task."""
@@ -226,7 +246,7 @@ class Client:
 def checked_case(case: str) -> str:
     """Return ``case`` if a server can keep a file under it: letters, digits, ``-`` and ``_``."""
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", case):
-        raise ServerError("A case ID is 1 to 64 letters, digits, - or _, without the patient's name: choose another.")
+        raise ServerError("An ID is 1 to 64 letters, digits, - or _, without the patient's name: choose another.")
     return case
 
 
@@ -510,7 +530,7 @@ class MedTransTranslateLogic(ScriptedLoadableModuleLogic):
         node.SetName(name)
         node.SetAttribute("medtrans.warning", WARNING)
         node.SetAttribute("medtrans.model", model.name)
-        node.SetAttribute("medtrans.unit", model.unit)
+        node.SetAttribute("medtrans.unit", str(answer.params.get("unit", model.unit)))
         node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
         forget_file(node)
         set_window(node, answer.params.get("display"))
@@ -521,7 +541,10 @@ class MedTransTranslateLogic(ScriptedLoadableModuleLogic):
         slicer.util.setSliceViewerLayers(background=node, foreground=volume, foregroundOpacity=opacity)
 
     def check_pair(self, volume: Any, target: Any) -> None:
-        """Refuse a pair that is no use for training: the same volume twice, other grids, other transforms."""
+        """Refuse a pair that teaches nothing or something wrong: one volume twice, synthetic, moved by a transform.
+
+        Grids may differ: the server resamples when it prepares the pairs.
+        """
         if volume is None or target is None:
             raise ServerError("Choose the source volume above and the target volume that belongs to it.")
         if volume.GetID() == target.GetID():
@@ -529,12 +552,7 @@ class MedTransTranslateLogic(ScriptedLoadableModuleLogic):
         if any(node.GetAttribute("medtrans.model") for node in (volume, target)):
             raise ServerError("One of the pair is synthetic: a model learns from real images only.")
         if volume.GetTransformNodeID() != target.GetTransformNodeID():
-            raise ServerError("Source and target are under different transforms: harden both, resample the target.")
-        if not same_grid(volume, target):
-            raise ServerError(
-                "Source and target lie on different grids: resample the target to the source first "
-                "(module Resample Scalar/Vector/DWI Volume, reference volume = source)."
-            )
+            raise ServerError("Source and target are under different transforms: harden them (module Transforms).")
 
 
 def ijk_to_ras(volume: Any) -> Any:
@@ -594,6 +612,7 @@ class MedTransTranslateWidget(ScriptedLoadableModuleWidget):
         self.client: Client | None = None
         self.models: list[Model] = []
         self.options: dict[str, Any] = {}
+        self.trainers: dict[str, dict[str, Any]] = {}
         self._job: Job | None = None
         self._done: Callable[[Any], None] = print
         self._message = ""
@@ -657,11 +676,12 @@ class MedTransTranslateWidget(ScriptedLoadableModuleWidget):
         form = self._section("Train", collapsed=True)
         self.target_box = _volume_box(none=True)
         self.target_box.connect("currentNodeChanged(vtkMRMLNode*)", self._enable)
-        self.case = qt.QLineEdit()
-        self.case.text = _new_case()
-        self.case.setToolTip("Under this ID the server keeps the pair. Not the patient's name.")
+        self.subject = qt.QLineEdit()
+        self.subject.text = _new_subject()
+        self.subject.setToolTip("The same for all pairs of one person. Not the patient's name.")
         self.save_button = _button("Save target for training", "Give source and target to the server.", self.save_pair)
         self.trainer_box = qt.QComboBox()
+        self.trainer_box.connect("currentIndexChanged(int)", self.choose_trainer)
         self.epochs = qt.QSpinBox()
         self.epochs.minimum, self.epochs.maximum, self.epochs.value = 1, 100000, 50
         self.pretrained = qt.QCheckBox("Go on from the server's weights")
@@ -671,7 +691,7 @@ class MedTransTranslateWidget(ScriptedLoadableModuleWidget):
         self.training = qt.QLabel("")
         self.training.setWordWrap(True)
         form.addRow("Target volume", self.target_box)
-        form.addRow("Case ID", self.case)
+        form.addRow("Subject ID", self.subject)
         form.addRow(self.save_button)
         form.addRow("Trainer", self.trainer_box)
         form.addRow("Epochs", self.epochs)
@@ -784,8 +804,12 @@ class MedTransTranslateWidget(ScriptedLoadableModuleWidget):
         for model in models:
             self.model_box.addItem(model.title)
         self.trainer_box.clear()
-        for name in sorted(info.get("trainers") or {}):
+        self.trainers = {
+            name: about.get("config") or {} for name, about in sorted((info.get("trainers") or {}).items())
+        }
+        for name in self.trainers:
             self.trainer_box.addItem(name)
+        self.choose_trainer()
         self.choose_model()
         found = f"{len(models)} translations" if models else "No translation: is it a server of medtrans?"
         open_line = (
@@ -820,7 +844,11 @@ class MedTransTranslateWidget(ScriptedLoadableModuleWidget):
         client, model, volume = self.client, self._model(), self.source_box.currentNode()
         if client is None or model is None or volume is None:
             raise ServerError("Connect to a server and choose a model and a volume first.")
+        if model.volumes > 1:
+            raise ServerError(f"{model.name} translates {model.volumes} volumes together, this panel sends one.")
         params = {key: box.value for key, box in self.options.items()}
+        if model.one_of_several:
+            params["target"] = model.target
         folder = self.logic.new_folder()
         try:
             path = self.logic.export(volume, folder)
@@ -840,7 +868,8 @@ class MedTransTranslateWidget(ScriptedLoadableModuleWidget):
         node = self.logic.load(answer, volume, model)
         self.opacity.value = 0.0
         self.logic.show(node, volume)
-        unit = f" in {model.unit}" if model.unit else ""
+        unit = node.GetAttribute("medtrans.unit")
+        unit = f" in {unit}" if unit else ""
         self.status.text = f"{node.GetName()}: synthetic {model.target}{unit} by {model.name}. {WARNING}"
 
     def set_opacity(self, value: float) -> None:
@@ -852,27 +881,31 @@ class MedTransTranslateWidget(ScriptedLoadableModuleWidget):
         self._guarded(self._save_pair)
 
     def _save_pair(self) -> None:
-        client, case = self.client, checked_case(self.case.text.strip())
+        client, subject = self.client, checked_case(self.subject.text.strip())
         volume, target = self.source_box.currentNode(), self.target_box.currentNode()
         self.logic.check_pair(volume, target)
         if client is None:
             raise ServerError("Connect to a server first.")
+        case = checked_case(f"{subject}_{secrets.token_hex(4)}")
         folder = self.logic.new_folder()
         try:
             image, label = self.logic.export(volume, folder), self.logic.export(target, folder, "target")
         except Exception:
             shutil.rmtree(folder, ignore_errors=True)
             raise
+        work = functools.partial(_send_pair, client, case, subject, image, label)
+        self._start(f"Sending the pair {case} …", work, lambda _: self._pair_saved(case, subject), folder)
 
-        def send() -> None:
-            client.add_image(case, image)
-            client.add_target(case, label)
+    def _pair_saved(self, case: str, subject: str) -> None:
+        self.status.text = f"The server keeps the pair as {case}. For the next one of this person, enter {subject}."
+        self.subject.text = _new_subject()
 
-        self._start(f"Sending the pair {case} …", send, lambda _: self._pair_saved(case), folder)
-
-    def _pair_saved(self, case: str) -> None:
-        self.status.text = f"The server keeps the pair as {case}."
-        self.case.text = _new_case()  # the next pair must not replace this one
+    def choose_trainer(self, *_: Any) -> None:
+        """Show what the chosen trainer would do by itself."""
+        config = self.trainers.get(self.trainer_box.currentText) or {}
+        if isinstance(config.get("max_epochs"), int):
+            self.epochs.value = config["max_epochs"]
+        self.pretrained.checked = bool(config.get("pretrained", True))
 
     def train(self) -> None:
         """Start training on the pairs in the server's datastore."""
@@ -913,6 +946,8 @@ class MedTransTranslateWidget(ScriptedLoadableModuleWidget):
         self.training.text = training_line(task)
         if task.get("status") not in ("SUBMITTED", "RUNNING"):
             self._training_timer.stop()
+        if task.get("status") == "DONE":
+            self.training.text += "\nConnect again to list what was trained."
 
 
 def training_line(task: dict[str, Any]) -> str:
@@ -924,7 +959,17 @@ def training_line(task: dict[str, Any]) -> str:
     return f"Training {str(task.get('status', 'unknown')).lower()}{last}"
 
 
-def _new_case() -> str:
+def _send_pair(client: Client, case: str, subject: str, image: str, label: str) -> None:
+    client.add_image(case, image, subject)
+    try:
+        client.add_target(case, label)
+    except ServerError:
+        with contextlib.suppress(ServerError):  # half a pair is of no use
+            client.remove_image(case)
+        raise
+
+
+def _new_subject() -> str:
     return f"slicer-{secrets.token_hex(4)}"
 
 

@@ -53,7 +53,8 @@ def train_on_pairs(
     Returns:
         JSON-ready: ``model`` and ``models`` (path and folder of the weights, the inference's ``ckpt_dir``), ``epochs``,
         ``best_epoch``, ``metrics`` (of its validation, on [-1, 1]; null where undefined), ``key_metric``,
-        ``pretrained`` (whether it began with the bundle's weights), ``training_subjects``, ``validation_subjects``,
+        ``pretrained`` (whether it began with the bundle's weights), ``metrics_before`` (of these weights, on the same
+        subjects; null where it did not), ``training_subjects``, ``validation_subjects``,
         ``failed`` (``[{"case", "reason"}]``: pairs that could not be used), ``seconds`` of this call.
 
     Raises:
@@ -147,16 +148,18 @@ class _Training:
         told = data.training_subjects, data.validation_subjects, self.folder.name
         logger.info("%d subjects train, %d validate; training %s", *told)
         counts = {"training_subjects": data.training_subjects, "validation_subjects": data.validation_subjects}
-        return self._stats(self._trained(data.root)) | counts | {"failed": data.failed}
+        before = self._metrics_before(data.root) if self.pretrained else None
+        stats = self._stats(self._carried_out(self._workflow(data.root)))
+        return stats | {"metrics_before": before} | counts | {"failed": data.failed}
 
-    def _trained(self, data_set: Path) -> Any:
-        """The workflow of monai.bundle, run to its end."""
+    def _workflow(self, data_set: Path, **settings: Any) -> Any:
+        """The bundle's training by monai.bundle, in this process."""
         from monai.bundle import ConfigWorkflow
 
         # it would warn that the caller's logging is kept; of the engines' lines a bundle's own logging shows as little
         logging.getLogger("monai.bundle.workflows").setLevel(logging.ERROR)
         logging.getLogger("ignite").setLevel(logging.WARNING)
-        workflow = ConfigWorkflow(
+        return ConfigWorkflow(
             config_file=list(self.files),
             workflow_type="train",
             logging_file=False,
@@ -165,7 +168,11 @@ class _Training:
             ckpt_dir=str(self.folder / "models"),
             output_dir=str(self.folder / "eval"),
             **({"device": f"$torch.device({self.options.device!r})"} if self.options.device else {}),
+            **settings,
         )
+
+    def _carried_out(self, workflow: Any) -> Any:
+        """The workflow, run to its end; bad input as what it is, not as an error of the parser."""
         try:
             workflow.initialize()
             workflow.run()
@@ -175,6 +182,12 @@ class _Training:
                 raise known from error
             raise
         return workflow
+
+    def _metrics_before(self, data_set: Path) -> dict[str, float | None]:
+        """How good the bundle's own model is on the subjects that validate; writes nothing."""
+        judging = {"validate::handlers": [], "run": ["$@validate::evaluator.run()"]}
+        workflow = self._carried_out(self._workflow(data_set, **judging))
+        return _finite(workflow.parser.get_parsed_content("validate::evaluator").state.metrics)
 
     def _stats(self, workflow: Any) -> dict[str, Any]:
         """What the training came to."""
@@ -201,8 +214,12 @@ def _metrics(table: Path, epoch: int) -> dict[str, float | None]:
         return {}
     with table.open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row.get("epoch") == str(epoch)]
-    values = {key: float(value) for key, value in (rows[-1] if rows else {}).items() if key != "epoch" and value}
-    return {key: value if math.isfinite(value) else None for key, value in values.items()}
+    return _finite({key: float(value) for key, value in (rows[-1] if rows else {}).items() if key != "epoch" and value})
+
+
+def _finite(metrics: Mapping[str, float]) -> dict[str, float | None]:
+    """Metrics to six digits, as :class:`medtrans.engines.CsvLog` writes them."""
+    return {key: float(f"{value:.6g}") if math.isfinite(value) else None for key, value in metrics.items()}
 
 
 def _recipe(bundle: Path, contract: Path, files: Sequence[str], options: TrainingOptions) -> PairRecipe:

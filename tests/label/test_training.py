@@ -64,7 +64,8 @@ def test_the_stats_say_what_was_trained_on_how_many(trained):
     assert (stats["epochs"], stats["best_epoch"], stats["key_metric"]) == (1, 1, "psnr")
     assert (stats["training_subjects"], stats["validation_subjects"], stats["failed"]) == (3, 1, [])
     assert stats["pretrained"]
-    assert np.isfinite(stats["metrics"]["psnr"])
+    assert stats["metrics"].keys() == stats["metrics_before"].keys()
+    assert stats["metrics"]["psnr"] != stats["metrics_before"]["psnr"]
     assert stats == latest_stats(work) == json.loads(json.dumps(stats))
 
 
@@ -98,6 +99,7 @@ def test_without_learning_the_weights_are_the_bundles(name, files, make_bundle, 
     options = small(bundle, learning_rate=0.0, **{"network_def::channels": 77})  # not the recorded network's
     stats = train_on_pairs(bundle, bundle / "models", pairs, tmp_path, options)
     assert stats["pretrained"]
+    assert stats["metrics"] == stats["metrics_before"]
     assert sorted(path.name for path in (bundle / "models").glob("*.pt")) == files
     for file in files:
         assert_equal_weights(bundle / "models" / file, latest_models(tmp_path) / file)
@@ -165,6 +167,7 @@ def test_without_pretrained_it_begins_anew(trained, pairs, small, tmp_path):
     options = small(bundle, pretrained=False, learning_rate=0.0)
     stats = train_on_pairs(bundle, bundle / "models", pairs[:2], tmp_path, options)
     assert not stats["pretrained"]
+    assert stats["metrics_before"] is None
     with pytest.raises(AssertionError):
         assert_equal_weights(bundle / "models/model.pt", stats["model"])
     assert json.loads((latest_models(tmp_path) / "modalities.json").read_text())["settings"]["image_size"] == [16, 16]

@@ -159,17 +159,10 @@ class _Training:
         # it would warn that the caller's logging is kept; of the engines' lines a bundle's own logging shows as little
         logging.getLogger("monai.bundle.workflows").setLevel(logging.ERROR)
         logging.getLogger("ignite").setLevel(logging.WARNING)
-        return ConfigWorkflow(
-            config_file=list(self.files),
-            workflow_type="train",
-            logging_file=False,
-            **self.settings,
-            dataset_dir=str(data_set),
-            ckpt_dir=str(self.folder / "models"),
-            output_dir=str(self.folder / "eval"),
-            **({"device": f"$torch.device({self.options.device!r})"} if self.options.device else {}),
-            **settings,
-        )
+        places = {"ckpt_dir": str(self.folder / "models"), "output_dir": str(self.folder / "eval")}
+        device = {"device": f"$torch.device({self.options.device!r})"} if self.options.device else {}
+        overrides = {**self.settings, "dataset_dir": str(data_set), **places, **device, **settings}
+        return ConfigWorkflow(config_file=list(self.files), workflow_type="train", logging_file=False, **overrides)
 
     def _carried_out(self, workflow: Any) -> Any:
         """The workflow, run to its end; bad input as what it is, not as an error of the parser."""
@@ -187,7 +180,9 @@ class _Training:
         """How good the bundle's own model is on the subjects that validate; writes nothing."""
         judging = {"validate::handlers": [], "run": ["$@validate::evaluator.run()"]}
         workflow = self._carried_out(self._workflow(data_set, **judging))
-        return _finite(workflow.parser.get_parsed_content("validate::evaluator").state.metrics)
+        metrics = _finite(workflow.parser.get_parsed_content("validate::evaluator").state.metrics)
+        logger.info("before training: %s", ", ".join(f"{key} {value}" for key, value in metrics.items()))
+        return metrics
 
     def _stats(self, workflow: Any) -> dict[str, Any]:
         """What the training came to."""

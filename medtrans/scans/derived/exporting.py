@@ -101,11 +101,13 @@ def export_series(
     with found_scans(like, leave_out=output) as files:
         sources, refused = source_series(files)
         if not sources:
-            raise InputError(like, refused[0] if refused else "holds no series", "Give the scanner's DICOM files")
+            if not refused:
+                raise InputError(like, "holds no series", "Give the scanner's DICOM files")
+            raise InputError(like, f"{refused[0].subject}: {refused[0].problem}", refused[0].remedy)
         if rules is not None:
             sources = deidentified_sources(sources, files, rules)
-        for reason in refused:
-            logger.warning("left out of --like: %s", reason)
+        for one in refused:
+            logger.warning("left out of --like: %s: %s", one.subject, one.problem)
         remove_abandoned(output)
         for path in progress(paths, "writing DICOM", unit="series"):
             name = path.name.removesuffix(suffix_of(path))
@@ -206,6 +208,9 @@ def _loaded(path: Path) -> tuple[np.ndarray, np.ndarray]:
         raise InputError(path.name, "is not a readable NIfTI file", "Make it again") from error
     if array.ndim == 4 and array.shape[3] == 1:
         array = array[..., 0]
+    if array.ndim == 4:
+        problem = f"has 4 dimensions ({array.shape[3]} volumes), and a DICOM series is written of one volume"
+        raise InputError(path.name, problem, "Split it into a file a volume")
     if array.ndim != 3:
         raise InputError(path.name, f"has {array.ndim} dimensions", "Give a volume of three")
     if int(image.header.get("sform_code", 1)) == 0 and int(image.header.get("qform_code", 1)) == 0:

@@ -87,18 +87,18 @@ def says_synthetic(tags: Mapping[str, Any]) -> bool:
     return "DERIVED" in tags.get("ImageType", ()) and str(tags.get("SeriesDescription", "")).startswith(MARK)
 
 
-def source_series(files: Sequence[ScanFile]) -> tuple[list[SourceSeries], list[str]]:
+def source_series(files: Sequence[ScanFile]) -> tuple[list[SourceSeries], list[InputError]]:
     """Every series among ``files`` that is one volume, and why the others are none."""
     sources: list[SourceSeries] = []
-    refused: list[str] = []
+    refused: list[InputError] = []
     for job in plan(files):
         if job.reason or job.part is None:
-            refused += [job.reason] if job.failed else []
+            refused += [InputError(_told(job), job.reason, "Give the scanner's DICOM files")] if job.failed else []
             continue
         try:
             sources.append(_source(job))
         except InputError as error:
-            refused.append(f"series {_name(job)}: {error.problem}")
+            refused.append(InputError(_told(job), error.problem, error.remedy))
     return sources, refused
 
 
@@ -106,12 +106,18 @@ def _source(job: Job) -> SourceSeries:
     assert job.part is not None
     stack = arrange(job.part.frames)
     if len(stack.frames) > 1:
-        raise InputError("series", f"has {len(stack.frames)} time points", "Give a series of one volume")
+        raise InputError(
+            "series", f"has {len(stack.frames)} time points", "Give a folder of the files of one time point"
+        )
     hashed = tuple(job.part.frames)
     frames = tuple(stack.frames[0])
     source = SourceSeries(frames, tuple(job.series_frames), job.patient, images_hash(hashed), _name(job), hashed)
     source.planes.spacing  # noqa: B018  refuses what cannot be placed
     return source
+
+
+def _told(job: Job) -> str:
+    return f"series {name}" if (name := _name(job)) else "files"
 
 
 def _name(job: Job) -> str:

@@ -145,7 +145,10 @@ def test_four_dimensions_and_no_place_are_refused(converted, tmp_path):
     with pytest.raises(CasesFailedError, match="2 of 3"):
         export_series(volumes, tmp_path / "out", export, COPY)
     reasons = [row["reason"] for row in rows_of(tmp_path / "out")]
-    assert "has 4 dimensions" in reasons[0]
+    assert reasons[0] == (
+        "case0.nii.gz: has 4 dimensions (2 volumes), and a DICOM series is written of one volume. "
+        "Split it into a file a volume."
+    )
     assert "does not say where it lies" in reasons[1]
 
 
@@ -220,5 +223,10 @@ def test_a_series_of_several_time_points_is_told_and_left_out(make_series, tmp_p
             }
             series.write(k, f"{k} {time}", pixels=series.pixels[k] + 100 * time, **tags)
     nib.save(nib.Nifti1Image(np.zeros((6, 8, 5), np.float32), series.affine), tmp_path / "a.nii.gz")
-    with pytest.raises(InputError, match="has 2 time points"):
+    told = r"export: series 7-MR: has 2 time points\. Give a folder of the files of one time point\.$"
+    with pytest.raises(InputError, match=told):
         export_series(tmp_path / "a.nii.gz", tmp_path / "out", tmp_path / "export", Told("MR", "", "Copy"))
+    for file in list((tmp_path / "export").rglob("* 1*")):
+        file.unlink()
+    (row,) = export_series(tmp_path / "a.nii.gz", tmp_path / "out", tmp_path / "export", Told("MR", "", "Copy"))
+    assert (row["status"], row["images"]) == ("ok", "5")

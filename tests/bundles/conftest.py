@@ -107,9 +107,23 @@ def _training_workflow(files, dataset, folder, **settings):
     return flow
 
 
+def _inference_workflow(config, **settings):
+    """What ``inference.json`` or ``evaluate.json`` does, in this process, initialised."""
+    from monai.bundle import ConfigWorkflow
+
+    flow = ConfigWorkflow(config_file=str(config), workflow_type="inference", logging_file=False, **settings)
+    flow.initialize()
+    return flow
+
+
 @pytest.fixture(scope="session")
 def training_workflow():
     return _training_workflow
+
+
+@pytest.fixture(scope="session")
+def inference_workflow():
+    return _inference_workflow
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from ignite.engine import Events
-from monai.bundle import ConfigWorkflow
 
 from medtrans.engines import run_inference
 
@@ -81,17 +80,9 @@ def test_it_translates_whole_volumes_in_the_targets_unit(bundle, trained, tiny_d
     assert 0 <= values.min() <= values.max() <= 1000
 
 
-def test_it_evaluates_what_it_translated(bundle, trained, tmp_path):
-    flow = ConfigWorkflow(
-        config_file=str(bundle / "configs/evaluate.json"),
-        workflow_type="inference",
-        logging_file=False,
-        ckpt_dir=str(trained / "models"),
-        output_dir=str(tmp_path),
-        metrics=["mae"],
-    )
-    flow.initialize()
-    flow.run()
+def test_it_evaluates_what_it_translated(bundle, trained, tmp_path, inference_workflow):
+    places = {"ckpt_dir": str(trained / "models"), "output_dir": str(tmp_path)}
+    inference_workflow(bundle / "configs/evaluate.json", metrics=["mae"], **places).run()
     with (tmp_path / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert {row["image"] for row in rows} == {"synthetic", "source"}

@@ -4,7 +4,6 @@ import json
 
 import pytest
 import torch
-from monai.bundle import ConfigWorkflow
 from monai.networks.nets import BasicUNet
 
 from medtrans.errors import input_error_behind
@@ -34,17 +33,15 @@ def train(root, training_workflow):
     return run
 
 
-def inference(root, dataset, folder):
-    flow = ConfigWorkflow(
-        config_file=str(root / "bundles/medgan/configs/inference.json"),
-        workflow_type="inference",
-        logging_file=False,
-        input=str(dataset),
-        ckpt_dir=str(folder / "models"),
-        output_dir=str(folder / "out"),
-    )
-    flow.initialize()
-    return flow
+@pytest.fixture(scope="module")
+def inference(root, inference_workflow):
+    """``inference(dataset, folder)``: of the model that is in ``folder``."""
+
+    def of(dataset, folder):
+        places = {"input": str(dataset), "ckpt_dir": str(folder / "models"), "output_dir": str(folder / "out")}
+        return inference_workflow(root / "bundles/medgan/configs/inference.json", **places)
+
+    return of
 
 
 @pytest.fixture(scope="module")
@@ -66,10 +63,10 @@ def test_another_task_is_refused_and_the_contract_of_the_model_stays(train, trai
     assert (trained / "models/modalities.json").read_bytes() == before
 
 
-def test_inference_builds_the_network_that_was_trained(trained, root, tiny_dataset):
+def test_inference_builds_the_network_that_was_trained(trained, inference, tiny_dataset):
     recorded = json.loads((trained / "models/modalities.json").read_text())["settings"]["network"]
     assert recorded["intermediate_activation"] is None
-    flow = inference(root, tiny_dataset, trained)
+    flow = inference(tiny_dataset, trained)
     first_block = flow.parser.get_parsed_content("network_def").blocks[0]
     assert not any(isinstance(module, torch.nn.Tanh) for module in first_block.modules())
 
@@ -80,7 +77,7 @@ def test_other_losses_are_refused_on_the_way(train, trained, tiny_dataset):
     assert "made with losses {'adversarial': 1.0, 'perceptual': 20.0" in str(input_error_behind(caught.value))
 
 
-def test_a_network_of_another_class_is_built_again(train, root, tiny_dataset, tmp_path):
+def test_a_network_of_another_class_is_built_again(train, inference, tiny_dataset, tmp_path):
     network = {
         "_target_": "BasicUNet",  # MONAI's, by its short name
         "spatial_dims": "@spatial_dims",
@@ -91,7 +88,7 @@ def test_a_network_of_another_class_is_built_again(train, root, tiny_dataset, tm
     }
     train(tiny_dataset, tmp_path, network_def=network, image_size=[32, 32])
     state = torch.load(tmp_path / "models/model.pt", weights_only=True)
-    flow = inference(root, tiny_dataset, tmp_path)
+    flow = inference(tiny_dataset, tmp_path)
     built = flow.parser.get_parsed_content("network_def")
     assert type(built) is BasicUNet
     built.load_state_dict(state)

@@ -8,7 +8,6 @@ import nibabel
 import numpy as np
 import pytest
 import torch
-from monai.bundle import ConfigWorkflow
 
 from medtrans.bundle import check_keys
 from medtrans.cohorts import Cases, volume_items
@@ -84,7 +83,9 @@ def test_the_validation_of_every_epoch_sees_the_same_sources(workflow, louder_ta
     assert all(torch.equal(one, other) for one, other in zip(seen[:batches], seen[batches:], strict=True))
 
 
-def test_a_model_of_a_task_translates_the_modality_of_that_name(workflow, louder_task, tiny_dataset, tmp_path, root):
+def test_a_model_of_a_task_translates_the_modality_of_that_name(
+    workflow, louder_task, tiny_dataset, tmp_path, root, inference_workflow
+):
     workflow(louder_task, max_epochs=1).run()
     recorded = json.loads((tmp_path / "models/modalities.json").read_text())
     (source,), (target,) = recorded["source"], recorded["target"]
@@ -100,11 +101,8 @@ def test_a_model_of_a_task_translates_the_modality_of_that_name(workflow, louder
     with pytest.raises(RuntimeError) as caught:  # MONAI's, around ours
         run_inference(root / "bundles/pix2pix", str(tiny_dataset), tmp_path / "clean", (), settings)
     assert "has no modality 'T1-loud'" in str(input_error_behind(caught.value))
-    report = ConfigWorkflow(
-        config_file=str(root / "bundles/pix2pix/configs/evaluate.json"), workflow_type="inference", logging_file=False,
-        dataset_dir=str(tmp_path / "simulated"), output_dir=str(tmp_path / "report"), metrics=["mae"], **settings,
-    )  # fmt: skip
-    report.initialize()
+    places = {"dataset_dir": str(tmp_path / "simulated"), "output_dir": str(tmp_path / "report")}
+    report = inference_workflow(root / "bundles/pix2pix/configs/evaluate.json", metrics=["mae"], **places, **settings)
     report.run()
     assert "source" in (tmp_path / "report/metrics.csv").read_text()
 

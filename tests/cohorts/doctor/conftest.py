@@ -8,6 +8,8 @@ import nibabel
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import ndimage
+from scipy.spatial.transform import Rotation
 
 from medtrans.cohorts import write_phantom_cohort
 from medtrans.cohorts.doctor import examine
@@ -25,6 +27,19 @@ def heads(tmp_path_factory):
 def pet_ct_heads(tmp_path_factory):
     """Three heads in PET and CT at 8 mm."""
     return write_phantom_cohort(tmp_path_factory.mktemp("petct") / "set", 3, ["PET", "CT"], 8.0, seed=3).root
+
+
+def _moved(values, degrees=0.0, shift_mm=(0, 0, 0), spacing=6.0, outside=0.0):
+    """The volume turned about the vertical axis through its middle and shifted."""
+    turn = Rotation.from_euler("z", degrees, degrees=True).as_matrix()
+    middle = (np.array(values.shape) - 1) / 2
+    offset = middle - turn @ middle - turn @ (np.array(shift_mm) / spacing)
+    return ndimage.affine_transform(values, turn, offset, order=1, cval=outside).astype(values.dtype)
+
+
+@pytest.fixture(scope="session")
+def moved():
+    return _moved
 
 
 @dataclass

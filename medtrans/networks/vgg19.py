@@ -65,20 +65,16 @@ class VGG19Features(Instrument):
 
     def read(self) -> nn.Module:
         """VGG-19 up to the last layer that is asked for."""
-        from torchvision.models import vgg19
         from torchvision.models.feature_extraction import create_feature_extractor
 
-        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            torch.manual_seed(0)  # random weights are the same in every run, and a resumed run goes on with them
-            network = vgg19(weights=None)
         if self.weights == "random":
             logger.warning(
                 "VGG-19 features have RANDOM weights (weights: random): style and content terms carry no learned "
                 "notion of texture. Use `weights: imagenet` or a path for real training."
             )
+            network = random_vgg19()
         else:
-            self._read_into(network)
+            network = self._read_from_file()
         return create_feature_extractor(network.eval(), list(LAYERS))
 
     def forward(self, image: Tensor) -> list[Tensor]:
@@ -93,8 +89,10 @@ class VGG19Features(Instrument):
             image = image.flatten(0, 1).unsqueeze(1)
         return ((image + 1) / 2 - self.mean) / self.divisor
 
-    def _read_into(self, network: nn.Module) -> None:
-        """Load the weight file into ``network``, or say exactly what to fetch and where to put it."""
+    def _read_from_file(self) -> nn.Module:
+        """VGG-19 with the weight file's layers, or say exactly what to fetch and where to put it."""
+        from torchvision.models import vgg19
+
         path = self._cached_file() if self.weights == "imagenet" else Path(self.weights).expanduser()
         wanted = SHA256_PREFIX if self.weights == "imagenet" else (self.sha256 or "")
         if not path.is_file():
@@ -108,13 +106,17 @@ class VGG19Features(Instrument):
         if not found.startswith(wanted):
             raise InputError(path, f"has SHA-256 {found[:12]}…, not {wanted}…", f"Fetch {URL} again")
         state = read_weights(path)
+        with torch.device("meta"):  # no memory and no time for weights that the file's replace, or that nobody needs
+            network = vgg19(weights=None, init_weights=False)
         try:
-            network.load_state_dict({k: v for k, v in state.items() if k.startswith("features.")}, strict=False)
+            layers = {k: v.float() for k, v in state.items() if k.startswith("features.")}
+            network.load_state_dict(layers, strict=False, assign=True)
             missing = [k for k in network.state_dict() if k.startswith("features.") and k not in state]
         except Exception as error:
             raise InputError(path, f"is not a VGG-19 state dict ({error})", f"Use the file {URL}") from error
         if missing:
             raise InputError(path, f"lacks {missing[0]} of VGG-19", f"Use the file {URL}")
+        return network
 
     def _cached_file(self) -> Path:
         """torchvision's file in torch's hub cache, downloaded when the internet is there."""
@@ -127,3 +129,21 @@ class VGG19Features(Instrument):
             except Exception as error:  # no internet: told by the caller, with the remedy
                 logger.debug("VGG-19 weights could not be downloaded: %s", error)
         return path
+
+
+def random_vgg19() -> nn.Module:
+    """VGG-19 whose convolutions have torchvision's initial weights after seed 0: a resumed run goes on with them.
+
+    Its 124 million weights behind the convolutions, which nothing reads, are left without their initialisation.
+    """
+    from torchvision.models import vgg19
+
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.manual_seed(0)
+        network = vgg19(weights=None, init_weights=False)
+        for layer in network.features:
+            if isinstance(layer, nn.Conv2d) and layer.bias is not None:
+                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+                nn.init.zeros_(layer.bias)
+    return network

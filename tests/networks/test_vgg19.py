@@ -66,6 +66,16 @@ def test_random_weights_are_announced_and_the_same_each_time(caplog):
         assert torch.equal(p, q)
 
 
+def test_random_weights_are_torchvisions_own(random_features):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        theirs = vgg19(weights=None)
+    ours = random_features.network.state_dict()
+    assert len(ours) == 26  # thirteen convolutions lie before the last layer that is asked for
+    for name, value in ours.items():
+        assert torch.equal(value, theirs.state_dict()[name]), name
+
+
 def test_stays_in_evaluation_mode(random_features):
     assert not random_features.train().network.training
 

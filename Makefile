@@ -34,7 +34,7 @@ quickstart: $(READY) ## phantom cohort -> train MedGAN (quick setting) -> transl
 test: $(READY)   ## style, types and all tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 clean:           ## remove what the quickstart and the tests leave behind
 	rm -rf quickstart .pytest_cache .mypy_cache .ruff_cache

@@ -14,6 +14,17 @@ settings.register_profile("shared machine", deadline=None)  # how long an exampl
 settings.load_profile("shared machine")
 
 
+def pytest_collection_modifyitems(config, items):
+    """On several processes the files with slow tests come first, so that none begins a training when the rest is done.
+
+    The Makefile asks for whole files in this order.
+    """
+    if not hasattr(config, "workerinput"):
+        return
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 def _write_mr_series(folder, shape=(12, 20, 18), seed=0, **tags):
     """An axial MR series of a smooth blob, ``shape`` is (slices, rows, columns); returns its stored pixels."""
     import pydicom
@@ -193,6 +204,37 @@ def write_mr_series():
 @pytest.fixture(scope="session")
 def write_models():
     return _write_models
+
+
+@pytest.fixture(scope="session")
+def warm_python():
+    """Path of an interpreter that runs ``-m medtrans.cli``, ``-m monai.bundle`` and benchmarks in milliseconds.
+
+    Each command is a process with streams, signals and exit code of its own, and imports medtrans itself; only PyTorch,
+    MONAI and the like, which take seconds, are there already. What tests of the start itself need is sys.executable.
+    """
+    import os
+    import subprocess
+    import sys
+    import tempfile
+
+    files = Path(__file__).parent / "warm_python"
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    with tempfile.TemporaryDirectory() as folder:  # pytest's folders are too long for a socket
+        python, path = Path(folder) / "python", Path(folder) / "socket"
+        python.write_text(
+            f'#!/bin/sh\nexec "{sys.executable}" -IS "{files / "client.py"}" "{sys.executable}" "{path}" "$@"\n'
+        )
+        python.chmod(0o755)
+        server = subprocess.Popen(
+            [sys.executable, str(files / "server.py"), str(path), str(python)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True, start_new_session=True,
+        )  # fmt: skip
+        assert server.stdout.readline() == "ready\n", "the server has said on standard error why it did not start"
+        yield str(python)
+        server.stdin.close()
+        server.wait(timeout=30)
+        server.stdout.close()
 
 
 @pytest.fixture(scope="session")

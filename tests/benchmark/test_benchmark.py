@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from html.parser import HTMLParser
 from pathlib import Path
@@ -20,19 +19,9 @@ TINY = ("--config", "quick.json", "--set", "image_size=[16,16]", "--set", "netwo
 ROWS = (f"shallow={ROOT}/bundles/pix2pix", f"deep={ROOT}/bundles/pix2pix+network_def#blocks=2")
 
 
-def command(output, dataset, *rows, budget=("--epochs", "1")):
+def command(python, output, dataset, *rows, budget=("--epochs", "1")):
     """The words of a benchmark of tiny networks."""
-    words = [
-        sys.executable,
-        "-m",
-        "medtrans.cli",
-        "benchmark",
-        *rows,
-        "--dataset",
-        str(dataset),
-        "--output",
-        str(output),
-    ]
+    words = [python, "-m", "medtrans.cli", "benchmark", *rows, "--dataset", str(dataset), "--output", str(output)]
     return [*words, *budget, "--metrics", "ssim,psnr,mae", *TINY]
 
 
@@ -49,11 +38,11 @@ def logs(output):
 
 
 @pytest.fixture(scope="module")
-def compared(tmp_path_factory, heads):
+def compared(tmp_path_factory, heads, warm_python):
     """Two rows that train, and one whose training fails, by the command; its output folder and what it said."""
     output = tmp_path_factory.mktemp("compared") / "out"
     broken = f"broken={ROOT}/bundles/pix2pix+source=CT"
-    return output, run(command(output, heads, *ROWS, broken), accepted=(1,))
+    return output, run(command(warm_python, output, heads, *ROWS, broken), accepted=(1,))
 
 
 def test_a_failed_row_is_told_and_the_others_are_compared(compared):
@@ -117,10 +106,10 @@ def test_the_page_needs_nothing_else(compared):
         assert word in page
 
 
-def test_what_is_done_is_skipped_and_a_new_row_is_added(compared, heads, tmp_path):
+def test_what_is_done_is_skipped_and_a_new_row_is_added(compared, heads, tmp_path, warm_python):
     output = shutil.copytree(compared[0], tmp_path / "out")
     before = logs(output)
-    done = run(command(output, heads, *ROWS, f"other={ROOT}/bundles/pix2pix+learning_rate=0.001"))
+    done = run(command(warm_python, output, heads, *ROWS, f"other={ROOT}/bundles/pix2pix+learning_rate=0.001"))
     after = logs(output)
     same = [folder for folder in before if (folder / "result.json").read_text().find('"done"') > 0]
     assert len(same) == 2
@@ -132,9 +121,9 @@ def test_what_is_done_is_skipped_and_a_new_row_is_added(compared, heads, tmp_pat
     }  # fmt: skip
 
 
-def test_a_killed_benchmark_goes_on_where_it_was(compared, heads, tmp_path):
+def test_a_killed_benchmark_goes_on_where_it_was(compared, heads, tmp_path, warm_python):
     """SIGKILL of everything in the middle of a training: it resumes from its checkpoint and ends with equal numbers."""
-    words = [*command(tmp_path / "out", heads, ROWS[0]), "--set", "checkpoint_every=1"]
+    words = [*command(warm_python, tmp_path / "out", heads, ROWS[0]), "--set", "checkpoint_every=1"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     with subprocess.Popen(words, env=environment, stderr=subprocess.DEVNULL, start_new_session=True) as process:
         end = time.monotonic() + 600

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import nibabel as nib
@@ -81,8 +82,9 @@ def _command(run_id, config, *, tiny=True, **options):
     return words
 
 
-def _run(*words, cwd=ROOT, check=True, **environment):
-    """Run a command and return what it said; its whole output is shown when it fails."""
+def _run(*words, python=sys.executable, cwd=ROOT, check=True, **environment):
+    """Run a command of Python, by ``python``, and return what it said; all of it is shown when it fails."""
+    words = [python if word == sys.executable else word for word in words]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", **environment}
     done = subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True, timeout=900)
     if check and done.returncode:
@@ -137,8 +139,8 @@ def bundle_command():
 
 
 @pytest.fixture(scope="session")
-def run_command():
-    return _run
+def run_command(warm_python):
+    return partial(_run, python=warm_python)
 
 
 def _train(folder, dataset, *overlays, **options):
@@ -155,7 +157,7 @@ def _train(folder, dataset, *overlays, **options):
 
 
 @pytest.fixture(scope="session")
-def train_in_two_processes(small_settings):
+def train_in_two_processes(small_settings, run_command):
     """``train_in_two_processes(bundle, dataset, folder, **options)``: the command of two GPUs, on two CPU processes.
 
     One epoch of the bundle made small, batches of one image in each process. Returns the completed process.
@@ -168,7 +170,7 @@ def train_in_two_processes(small_settings):
         options = {**small_settings(ROOT / "bundles" / bundle), **short, **options}
         words = [word for key, value in options.items() for word in (f"--{key}", str(value).replace(" ", ""))]
         launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "monai.bundle")
-        return _run(sys.executable, *launcher, "run", "training", "--config_file", files, *words, check=check)
+        return run_command(sys.executable, *launcher, "run", "training", "--config_file", files, *words, check=check)
 
     return train
 

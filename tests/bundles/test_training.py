@@ -25,9 +25,8 @@ def once(dataset, folder, **more):
 def trained(tmp_path_factory, tiny_dataset, bundle_command, run_command):
     """One short run by the main command from the repository's root; what it printed and its folder."""
     folder = tmp_path_factory.mktemp("trained")
-    done = run_command(
-        *bundle_command("training", "bundles/medgan/train.json", **once(tiny_dataset, folder, max_epochs=2))
-    )
+    words = bundle_command("training", "bundles/medgan/train.json", **once(tiny_dataset, folder, max_epochs=2))
+    done = run_command(*words, python=sys.executable)
     return done.stdout + done.stderr, folder
 
 

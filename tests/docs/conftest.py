@@ -70,26 +70,25 @@ def commands_in():
 
 @dataclass
 class Workplace:
-    """A folder with the repository's files that commands name, and a process that runs commands in it."""
+    """A folder with the repository's files that commands name, and the interpreter that runs commands in it."""
 
     folder: Path
-    server: subprocess.Popen
+    python: str
     environment: dict = field(default_factory=dict)
     small_settings: Callable = dict
     said: str = ""
     start_orthanc: Callable = None
     elsewhere: dict = field(default_factory=dict)  # where the page's servers are in truth
 
-    def run(self, words, accepted=("0",)):
+    def run(self, words, accepted=(0,)):
         """Run ``medtrans …`` or ``python …``; what it said is added to ``said``. Other exit codes fail the test."""
-        log = self.folder / "log.txt"
-        log.unlink(missing_ok=True)
-        job = {"words": words, "cwd": str(self.folder), "environment": self.environment, "log": str(log)}
-        self.server.stdin.write(json.dumps(job) + "\n")
-        self.server.stdin.flush()
-        code = self.server.stdout.readline().strip()
-        self.said += (text := log.read_text(errors="replace"))
-        assert code in accepted, f"{' '.join(words)}\nexit code {code or 'none: the server died'}\n{text[-4000:]}"
+        command = {"medtrans": [self.python, "-m", "medtrans.cli"], "python": [self.python]}[words[0]]
+        done = subprocess.run(
+            [*command, *words[1:]], cwd=self.folder, env=self.environment, text=True, errors="replace",
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        self.said += done.stdout
+        assert done.returncode in accepted, f"{' '.join(words)}\nexit code {done.returncode}\n{done.stdout[-4000:]}"
 
     def shell(self, command):
         """Run a line in bash."""
@@ -100,21 +99,8 @@ class Workplace:
         return done.stdout
 
 
-@pytest.fixture(scope="session")
-def command_server():
-    """One process that has imported everything once."""
-    script = Path(__file__).with_name("command_server.py")
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    server = subprocess.Popen(
-        [sys.executable, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True
-    )
-    yield server
-    server.stdin.close()
-    server.wait(timeout=30)
-
-
 @pytest.fixture
-def workplace(tmp_path, command_server, small_settings, request):
+def workplace(tmp_path, warm_python, small_settings, request):
     """A fresh copy of what commands refer to: bundles without models, recipes, benchmarks, studies, tasks."""
     for name in ("bundles", "data_prep", "benchmarks", "studies", "tasks"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("models", "eval", "__pycache__"))
@@ -127,7 +113,7 @@ def workplace(tmp_path, command_server, small_settings, request):
     def start_orthanc(**settings):
         return request.getfixturevalue("start_orthanc")(tmp_path, **settings)
 
-    return Workplace(tmp_path, command_server, kept, small_settings, start_orthanc=start_orthanc)
+    return Workplace(tmp_path, warm_python, kept, small_settings, start_orthanc=start_orthanc)
 
 
 @pytest.fixture(scope="session")

@@ -262,6 +262,46 @@ def translate(
         export_translated(rows, output, export, pet_unit, resample, rules)
 
 
+@app.command()
+def label(
+    studies: Annotated[str, typer.Argument(help="Folder of volumes, or https://… of a DICOMweb server.")],
+    bundles: Annotated[
+        str, typer.Option(help="Names or folders, with commas; =CKPT_DIR behind [default: trained ones].")
+    ] = "",
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
+    work: Annotated[Path, typer.Option(help="Folder for what is trained and fetched.")] = Path("medtrans-label"),
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="key=value of inference.json; repeatable.")
+    ] = None,
+    recipe: Annotated[Path | None, typer.Option(help="For training [default: what the bundle was trained by].")] = None,
+    config: Annotated[list[Path] | None, typer.Option(help="Config merged over train.json; repeatable.")] = None,
+    token_file: Annotated[Path | None, typer.Option(help="Clients must know the token in this file.")] = None,
+    name: Annotated[list[str] | None, typer.Option(help="Under which clients reach it; repeatable.")] = None,
+    allow_origin: Annotated[list[str] | None, typer.Option(help="Web page that may use it; repeatable.")] = None,
+    max_upload: Annotated[int, typer.Option(min=1, help="MiB of one request.")] = 1024,
+    certificate: Annotated[Path | None, typer.Option(help="For https.")] = None,
+    certificate_key: Annotated[Path | None, typer.Option(help="For https.")] = None,
+) -> None:
+    """Serve bundles to 3D Slicer and other clients: a MONAI Label server of this machine alone."""
+    from medtrans.label.server import Offer, Serving, check_installed, check_serving, serve
+
+    check_installed()
+    from medtrans.cohorts.recipe_file import override
+    from medtrans.label.gate import read_token
+    from medtrans.label.served import served_bundles
+    from medtrans.label.training import TrainingOptions
+
+    serving = Serving(
+        host, port, tuple(name or ()), tuple(allow_origin or ()), read_token(token_file) if token_file else "",
+        max_upload * 2**20, certificate, certificate_key,
+    )  # fmt: skip
+    check_serving(serving)
+    offered = served_bundles([part for part in bundles.split(",") if part], dict(override(s) for s in settings or []))
+    training = TrainingOptions(recipe=recipe, overlays=tuple(str(path) for path in config or ()))
+    serve(Offer(studies, offered, work, training), serving)
+
+
 @bundles.command("pack")
 def pack_bundle(
     bundle: Annotated[Path, typer.Argument(help="Folder of a trained bundle, such as bundles/medgan.")],

@@ -1,0 +1,161 @@
+"""The MONAI Label app: trained bundles as models, bundles as trainers, studies of a folder or a DICOMweb server."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dicomweb_client import DICOMwebClient
+from monailabel.config import settings
+from monailabel.interfaces.app import MONAILabelApp
+from monailabel.interfaces.datastore import Datastore
+from monailabel.interfaces.tasks.infer_v2 import InferTask
+from monailabel.interfaces.tasks.strategy import Strategy
+from monailabel.interfaces.tasks.train import TrainTask
+from monailabel.tasks.activelearning.first import First
+
+from medtrans.cohorts.inputs import DICOM_MODALITY
+from medtrans.errors import InputError
+from medtrans.label.dicomweb import DicomWebStudies
+from medtrans.label.served import OF_STUDIES, ServedBundle, TrainedHere
+from medtrans.label.studies import StudiesFolder
+from medtrans.label.trainer import BundleTrainer
+from medtrans.label.training import TrainingOptions
+from medtrans.label.translation import LIKE, TranslationTask
+
+NAME = "medtrans"
+DESCRIPTION = "Medical image-to-image translation: every model answers with a synthetic volume, not for diagnosis"
+CHANNELS = "channels"  # of a request: the volumes of further source modalities
+
+
+class TranslationApp(MONAILabelApp):
+    """The app that `medtrans label` starts.
+
+    Args:
+        app_dir: the folder of this app, nothing is written there.
+        studies: folder, or address of a DICOMweb server.
+        conf: ``{"medtrans": JSON}`` with ``bundles`` (see :meth:`ServedBundle.to_json`), ``work`` (folder for what is
+            on its way, fetched and trained) and what :class:`~medtrans.label.trainer.BundleTrainer` takes.
+    """
+
+    def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
+        self.options = json.loads(conf["medtrans"])
+        self.bundles = [ServedBundle.of_json(record) for record in self.options["bundles"]]
+        self.work = Path(self.options["work"])
+        self.transit = transit_folder(self.work)
+        super().__init__(app_dir, studies, conf, name=NAME, description=DESCRIPTION, version="2.0")
+
+    def init_infers(self) -> dict[str, InferTask]:
+        """Every direction of every bundle; those that are not trained (yet) are not shown."""
+        here = [
+            TrainedHere(bundle.name + OF_STUDIES, bundle.folder, trainings(bundle, self.work), bundle.settings)
+            for bundle in self.bundles
+        ]
+        return {
+            name: TranslationTask(bundle, direction, self.transit, self._send)
+            for bundle in [*self.bundles, *here]
+            for name, direction in bundle.directions()
+        }
+
+    def init_trainers(self) -> dict[str, TrainTask]:
+        """Every bundle can be trained on the studies that have a target."""
+        options = TrainingOptions(**self.options["training"])
+        return {bundle.name: BundleTrainer(bundle, trainings(bundle, self.work), options) for bundle in self.bundles}
+
+    def init_strategies(self) -> dict[str, Strategy]:
+        """The next study without a target."""
+        return {"first": First()}
+
+    def init_datastore(self) -> Datastore:
+        """The studies: a folder, or a DICOMweb server's series of the modalities that are translated."""
+        if self.studies.startswith(("http://", "https://")):
+            return DicomWebStudies(dicomweb_client(self.studies), self._dicom_modalities(), self.work / "dicomweb")
+        return StudiesFolder(self.studies, watch=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD)
+
+    def _dicom_modalities(self) -> set[str]:
+        """DICOM's codes of all source modalities; every one of them where a bundle does not say its own."""
+        kinds = {
+            DICOM_MODALITY.get(entry.get("kind", ""))
+            for task in self.init_infers().values()
+            if task.is_valid()
+            for entry in task.modalities["source"]
+        }
+        return {kind for kind in kinds if kind} or set(DICOM_MODALITY.values())
+
+    def infer(self, request: Mapping[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
+        """Translate an image of the studies, or one that came with the request; no other path of this machine.
+
+        Args:
+            request: ``model``, ``image`` and what the model's config names; ``channels``: names of images in these
+                studies, for the further source modalities of a model that has several; ``push``: also send a derived
+                DICOM series to the DICOMweb server that the image is from; ``save_label``: also keep the volume with
+                the image, under ``label_tag``.
+
+        Raises:
+            MONAILabelException: the model, an image or a setting is refused.
+        """
+        store = datastore or self.datastore()
+        wanted = {key: value for key, value in request.items() if key not in (CHANNELS, LIKE)}
+        wanted["image"] = self._path(request["image"], store)
+        wanted[CHANNELS] = [store.get_image_uri(str(name)) for name in request.get(CHANNELS) or ()]
+        if request.get("push"):
+            wanted[LIKE] = series_behind(str(request["image"]), store)
+        result = super().infer(wanted, store)
+        if request.get("save_label"):
+            tag = str(request.get("label_tag") or "original")
+            store.save_label(str(request["image"]), result["file"], tag, {"params": result["params"]})
+        return result
+
+    def _send(self, folder: Path) -> None:
+        """Put a derived series where the studies are from."""
+        send_series(folder, self.studies, session=self.datastore()._client._session)
+
+    def _path(self, image: Any, store: Datastore) -> str:
+        """Where an image is: an upload lies in this app's own folder for what is on its way, others in the studies."""
+        name = str(image)
+        if Path(name).is_absolute() and Path(name).resolve().parent == self.transit.resolve() and Path(name).is_file():
+            return name
+        return store.get_image_uri(name)
+
+    def on_save_label(self, image_id: str, label_id: str) -> dict[str, Any]:
+        """Nothing: training starts when it is asked for."""
+        return {}
+
+    def _download_dcmqi_tools(self) -> None:
+        """Not done: nothing is fetched from elsewhere, and no segmentation is written."""
+
+
+def trainings(bundle: ServedBundle, work: Path) -> Path:
+    """Folder of a bundle's trainings on these studies."""
+    return work / "training" / bundle.name
+
+
+def series_behind(image: str, store: Datastore) -> Path:
+    """The DICOM files that an image was made from.
+
+    Raises:
+        InputError: the studies are no DICOMweb server's.
+    """
+    if not isinstance(store, DicomWebStudies):
+        raise InputError("push", "needs the studies of a DICOMweb server", "Use `medtrans translate --dicom` instead")
+    return store.series_folder(image)
+
+
+def transit_folder(work: Path) -> Path:
+    """The folder of volumes that are on their way to or from clients, of this user alone."""
+    folder = work / "transit"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    tempfile.tempdir = str(folder)  # where MONAI Label's endpoints put uploads
+    return folder
+
+
+def dicomweb_client(url: str) -> DICOMwebClient:
+    """A client with the credentials of MONAI Label's own environment variables, if there are any."""
+    from dicomweb_client.session_utils import create_session_from_user_pass
+
+    user, password = settings.MONAI_LABEL_DICOMWEB_USERNAME, settings.MONAI_LABEL_DICOMWEB_PASSWORD
+    session = create_session_from_user_pass(user, password) if user and password else None
+    return DICOMwebClient(url=url, session=session)

@@ -1,0 +1,178 @@
+"""``medtrans label``: MONAI Label's own server with our app, shut to everything that it need not be open to."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import json
+import logging
+import os
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from medtrans.errors import InputError
+from medtrans.label.served import ServedBundle
+from medtrans.label.training import TrainingOptions
+
+APP = Path(__file__).parent / "app"
+LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
+
+
+@dataclass(frozen=True)
+class Serving:
+    """How a server is reached.
+
+    Attributes:
+        host: address it listens on.
+        port: likewise.
+        names: further names under which clients reach it.
+        origins: web pages of other origins that may use it, such as an OHIF viewer's.
+        token: what clients must know; empty where they need not.
+        max_upload: bytes of one request.
+        certificate, certificate_key: files, for https.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    names: Collection[str] = ()
+    origins: Collection[str] = ()
+    token: str = ""
+    max_upload: int = 2**30
+    certificate: Path | None = None
+    certificate_key: Path | None = None
+
+    @property
+    def local(self) -> bool:
+        """Whether only this machine can reach it."""
+        with contextlib.suppress(ValueError):
+            return ipaddress.ip_address(self.host).is_loopback
+        return self.host == "localhost"
+
+    @property
+    def address(self) -> str:
+        """Where clients find it."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http{'s' if self.certificate else ''}://{host}:{self.port}"
+
+    @property
+    def own_origins(self) -> set[str]:
+        """Origins of pages that it serves itself."""
+        names = {*LOCAL_NAMES, self.host, *self.names}
+        hosts = {f"[{name}]" if ":" in name else name for name in names}
+        return {f"http{'s' if self.certificate else ''}://{host}:{self.port}" for host in hosts}
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What a server offers.
+
+    Attributes:
+        studies: folder of volumes, or address of a DICOMweb server.
+        bundles: its models and trainers.
+        work: folder for what is fetched, on its way and trained.
+        training: how bundles are trained where a client does not say.
+    """
+
+    studies: str
+    bundles: list[ServedBundle]
+    work: Path
+    training: TrainingOptions = field(default_factory=TrainingOptions)
+
+    @property
+    def remote(self) -> bool:
+        """Whether the studies are a DICOMweb server's."""
+        return self.studies.startswith(("http://", "https://"))
+
+
+def check_installed() -> None:
+    """Say how to get MONAI Label.
+
+    Raises:
+        InputError: it is not there.
+    """
+    if find_spec("monailabel") is None:
+        remedy = "Set up its environment with `make label`, or `pip install 'medtrans[label]'` in a new one"
+        raise InputError("MONAI Label", "is not installed here", remedy)
+
+
+def check_serving(serving: Serving) -> None:
+    """Refuse to be open to a network without asking who is there.
+
+    Raises:
+        InputError: the address is not this machine's own and clients need no token.
+    """
+    if not serving.local and not serving.token and not _oidc():
+        problem = "would let everyone in the network read the studies and train"
+        raise InputError(f"--host {serving.host}", problem, "Add --token-file, or set up MONAI Label's authentication")
+
+
+def serve(offer: Offer, serving: Serving) -> None:
+    """Run the server until it is stopped.
+
+    Raises:
+        InputError: see :func:`check_installed` and :func:`check_serving`; the studies or a bundle cannot be used.
+    """
+    check_installed()
+    check_serving(serving)
+    for talkative in ("monailabel", "timeloop", "uvicorn"):  # they tell paths, names of studies and whole requests
+        logging.getLogger(talkative).setLevel(logging.WARNING)
+    prepare_environment(offer, serving)  # before anything of MONAI Label, which reads it once
+    import uvicorn
+
+    from medtrans.label.endpoints import guarded_app
+    from medtrans.label.studies import check_studies
+
+    if not offer.remote:
+        check_studies(Path(offer.studies))
+    app = guarded_app(serving)
+    print(_greeting(app.state.label.info(), offer, serving), flush=True)
+    files = {"ssl_certfile": serving.certificate, "ssl_keyfile": serving.certificate_key}
+    uvicorn.run(
+        app,
+        host=serving.host,
+        port=serving.port,
+        log_level="warning",
+        server_header=False,
+        **{key: str(path) for key, path in files.items() if path},
+    )
+
+
+def prepare_environment(offer: Offer, serving: Serving) -> None:
+    """Say everything by environment variables, which MONAI Label and the processes it starts read."""
+    import medtrans.label.pydicom_names  # noqa: F401  before anything of MONAI Label
+
+    offer.work.mkdir(parents=True, exist_ok=True)
+    training = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(offer.training).items()}
+    conf = {"bundles": [bundle.to_json() for bundle in offer.bundles], "work": str(offer.work.resolve())}
+    studies = offer.studies if offer.remote else str(Path(offer.studies).resolve())
+    os.environ |= {
+        "MONAI_LABEL_APP_DIR": str(APP),
+        "MONAI_LABEL_STUDIES": studies.rstrip("/"),
+        "MONAI_LABEL_APP_CONF": json.dumps({"medtrans": json.dumps({**conf, "training": training})}),
+        "MONAI_LABEL_SERVER_PORT": str(serving.port),
+        "MONAI_LABEL_SESSIONS": "false",  # images that stay on the server without being among the studies
+        "MONAI_LABEL_AUTO_UPDATE_SCORING": "false",
+        "MONAI_LABEL_TRACKING_ENABLED": "false",
+        "PYTHONPATH": os.pathsep.join([str(APP), *filter(None, [os.environ.get("PYTHONPATH")])]),
+    }
+
+
+def _oidc() -> bool:
+    return os.environ.get("MONAI_LABEL_AUTH_ENABLE", "").lower() in ("1", "true", "yes", "on")
+
+
+def _greeting(info: dict[str, Any], offer: Offer, serving: Serving) -> str:
+    """What is served where, for the person who started it."""
+    models = [f"  {name}: {model['source']} to {model['target']}" for name, model in info["models"].items()]
+    trainers = ", ".join(info["trainers"])
+    return "\n".join(
+        [
+            f"MONAI Label at {serving.address}, {info['datastore']['total']} studies of {offer.studies}",
+            *(models or ["  no model yet: train one from a client"]),
+            f"  to be trained: {trainers}",
+            "Stop it with Ctrl-C.",
+        ]
+    )

@@ -1,0 +1,56 @@
+"""A MONAI Label train task: a bundle trained on the studies that have a target volume."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from monailabel.interfaces.datastore import Datastore
+from monailabel.interfaces.exception import MONAILabelError, MONAILabelException
+from monailabel.interfaces.tasks.train import TrainTask
+
+from medtrans.errors import InputError
+from medtrans.label.served import ServedBundle
+from medtrans.label.training import TrainingOptions, latest_stats, train_on_pairs
+
+EDITABLE = ("max_epochs", "val_split", "pretrained", "device")  # what a client may set
+
+
+class BundleTrainer(TrainTask):
+    """Train a bundle on pairs of image and final label; the result is a model beside the bundle's own.
+
+    Args:
+        bundle: what is trained.
+        folder: of its trainings.
+        options: as the server was started with; clients may change some of them.
+    """
+
+    def __init__(self, bundle: ServedBundle, folder: Path, options: TrainingOptions) -> None:
+        super().__init__(f"Train {bundle.metadata.get('name') or bundle.name} on the studies that have a target volume")
+        self.bundle, self.folder, self.options = bundle, folder, options
+
+    def config(self) -> dict[str, Any]:
+        """What a client may set, as it stands."""
+        return {key: getattr(self.options, key) for key in EDITABLE}
+
+    def stats(self) -> dict[str, Any]:
+        """What the latest training came to; empty before."""
+        return latest_stats(self.folder) or {}
+
+    def __call__(self, request: Mapping[str, Any], datastore: Datastore) -> dict[str, Any]:
+        """Train; MONAI Label calls it in a process of its own.
+
+        Raises:
+            MONAILabelException: the studies or the settings are refused.
+        """
+        chosen = {key: request[key] for key in EDITABLE if key in request}
+        try:
+            options = dataclasses.replace(self.options, **chosen)
+            stats = train_on_pairs(self.bundle.folder, self.bundle.models, datastore.datalist(), self.folder, options)
+        except InputError as error:
+            raise MONAILabelException(MONAILabelError.APP_TRAIN_FAILED, str(error)) from error
+        print(json.dumps(stats), flush=True)  # MONAI Label shows the last lines of a task
+        return stats

@@ -289,8 +289,8 @@ def label(
     check_installed()
     from medtrans.cohorts.recipe_file import override
     from medtrans.label.gate import read_token
+    from medtrans.label.options import TrainingOptions
     from medtrans.label.served import served_bundles
-    from medtrans.label.training import TrainingOptions
 
     serving = Serving(
         host, port, tuple(name or ()), tuple(allow_origin or ()), read_token(token_file) if token_file else "",

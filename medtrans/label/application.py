@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from dicomweb_client import DICOMwebClient
 from monailabel.config import settings
 from monailabel.interfaces.app import MONAILabelApp
-from monailabel.interfaces.datastore import Datastore
+from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.interfaces.tasks.infer_v2 import InferTask
 from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.interfaces.tasks.train import TrainTask
@@ -20,10 +19,11 @@ from monailabel.tasks.activelearning.first import First
 from medtrans.cohorts.inputs import DICOM_MODALITY
 from medtrans.errors import InputError
 from medtrans.label.dicomweb import DicomWebStudies
+from medtrans.label.options import TrainingOptions
 from medtrans.label.served import OF_STUDIES, ServedBundle, TrainedHere
 from medtrans.label.studies import StudiesFolder
 from medtrans.label.trainer import BundleTrainer
-from medtrans.label.training import TrainingOptions
+from medtrans.label.transit import dropped_on_failure, in_transit, transit_folder
 from medtrans.label.translation import LIKE, TranslationTask
 
 NAME = "medtrans"
@@ -98,27 +98,31 @@ class TranslationApp(MONAILabelApp):
             MONAILabelException: the model, an image or a setting is refused.
         """
         store = datastore or self.datastore()
-        wanted = {key: value for key, value in request.items() if key not in (CHANNELS, LIKE)}
-        wanted["image"] = self._path(request["image"], store)
-        wanted[CHANNELS] = [store.get_image_uri(str(name)) for name in request.get(CHANNELS) or ()]
-        if request.get("push"):
-            wanted[LIKE] = series_behind(str(request["image"]), store)
-        result = super().infer(wanted, store)
+        with dropped_on_failure(self.transit, request["image"]):
+            wanted = {key: value for key, value in request.items() if key not in (CHANNELS, LIKE)}
+            wanted["image"] = self._path(request["image"], store)
+            wanted[CHANNELS] = [store.get_image_uri(str(name)) for name in request.get(CHANNELS) or ()]
+            if request.get("push"):
+                wanted[LIKE] = series_behind(str(request["image"]), store)
+            result = super().infer(wanted, store)
         if request.get("save_label"):
-            tag = str(request.get("label_tag") or "original")
+            tag = DefaultLabelTag(request.get("label_tag") or DefaultLabelTag.ORIGINAL).value
             store.save_label(str(request["image"]), result["file"], tag, {"params": result["params"]})
         return result
 
+    def batch_infer(self, request: Mapping[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
+        """Translate many studies; MONAI Label's own task counts GPUs and fails where there is none."""
+        return super().batch_infer({**request, "multi_gpu": False}, datastore)
+
     def _send(self, folder: Path) -> None:
         """Put a derived series where the studies are from."""
+        from medtrans.scans.dicomweb import send_series
+
         send_series(folder, self.studies, session=self.datastore()._client._session)
 
     def _path(self, image: Any, store: Datastore) -> str:
         """Where an image is: an upload lies in this app's own folder for what is on its way, others in the studies."""
-        name = str(image)
-        if Path(name).is_absolute() and Path(name).resolve().parent == self.transit.resolve() and Path(name).is_file():
-            return name
-        return store.get_image_uri(name)
+        return str(image) if in_transit(self.transit, image) else store.get_image_uri(str(image))
 
     def on_save_label(self, image_id: str, label_id: str) -> dict[str, Any]:
         """Nothing: training starts when it is asked for."""
@@ -142,14 +146,6 @@ def series_behind(image: str, store: Datastore) -> Path:
     if not isinstance(store, DicomWebStudies):
         raise InputError("push", "needs the studies of a DICOMweb server", "Use `medtrans translate --dicom` instead")
     return store.series_folder(image)
-
-
-def transit_folder(work: Path) -> Path:
-    """The folder of volumes that are on their way to or from clients, of this user alone."""
-    folder = work / "transit"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    tempfile.tempdir = str(folder)  # where MONAI Label's endpoints put uploads
-    return folder
 
 
 def dicomweb_client(url: str) -> DICOMwebClient:

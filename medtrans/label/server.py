@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from medtrans.errors import InputError
+from medtrans.label.options import TrainingOptions
 from medtrans.label.served import ServedBundle
-from medtrans.label.training import TrainingOptions
 
 APP = Path(__file__).parent / "app"
 LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
@@ -117,7 +117,12 @@ def serve(offer: Offer, serving: Serving) -> None:
     """
     check_installed()
     check_serving(serving)
-    for talkative in ("monailabel", "timeloop", "uvicorn"):  # they tell paths, names of studies and whole requests
+    for talkative in (
+        "monailabel",
+        "uvicorn",
+        "task_train",
+        "task_batch_infer",
+    ):  # they tell paths, names of studies and whole requests
         logging.getLogger(talkative).setLevel(logging.WARNING)
     prepare_environment(offer, serving)  # before anything of MONAI Label, which reads it once
     import uvicorn

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import fnmatch
 import os
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -13,6 +14,7 @@ from monailabel.interfaces.exception import ImageNotFoundException
 
 from medtrans.cohorts.cases import Cases
 from medtrans.errors import InputError
+from medtrans.label.transit import dropped_on_failure
 
 VOLUMES = ("*.nii.gz", "*.nii", "*.nrrd", "*.mha")
 LABELS = "labels"
@@ -58,13 +60,12 @@ class NamedWithin(LocalDatastore):
         Raises:
             InputError: the name is taken or cannot be one, or the file is no volume.
         """
-        image_id = image_id or Path(image_filename).name
-        checked_name(image_id)
-        self._checked_type(image_filename)
-        if image_id in self._datastore.objects:
-            raise InputError(f"the image {image_id}", "is there already", "Remove it first, or use another name")
-        self._folder_of(self._datastore.image_path(), image_id)
-        return super().add_image(image_id, image_filename, image_info)
+        with dropped_on_failure(Path(tempfile.gettempdir()), image_filename):
+            self._checked_type(image_filename)
+            if checked_name(image_id) in self._datastore.objects:
+                raise InputError(f"the image {image_id}", "is there already", "Remove it first, or use another name")
+            self._folder_of(self._datastore.image_path(), image_id)
+            return super().add_image(image_id, image_filename, image_info)
 
     def save_label(self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]) -> str:
         """Keep a target volume with an image.
@@ -73,10 +74,10 @@ class NamedWithin(LocalDatastore):
             InputError: the tag cannot be one, or the file is no volume.
             ImageNotFoundException: there is no such image.
         """
-        self._checked_type(label_filename)
-        checked_name(label_tag)
-        self._folder_of(self._datastore.label_path(label_tag), checked_name(image_id))
-        return super().save_label(image_id, label_filename, label_tag, label_info)
+        with dropped_on_failure(Path(tempfile.gettempdir()), label_filename):
+            self._checked_type(label_filename)
+            self._folder_of(self._datastore.label_path(checked_name(label_tag)), checked_name(image_id))
+            return super().save_label(image_id, label_filename, label_tag, label_info)
 
     def _checked_type(self, path: str) -> None:
         if not any(fnmatch.fnmatch(Path(path).name, pattern) for pattern in VOLUMES):
@@ -92,8 +93,8 @@ class NamedWithin(LocalDatastore):
 class StudiesFolder(NamedWithin):
     """A folder of volumes: flat, or as `medtrans convert` and `medtrans prepare` write them, in sub-folders.
 
-    The id of a volume is its path in the folder, without its ending; of a data set its masks are left out. MONAI Label keeps its list in
-    ``datastore_v2.json`` there, and targets in ``labels/final``.
+    The id of a volume is its path in the folder, without its ending; of a data set its masks are left out. MONAI Label
+    keeps its list in ``datastore_v2.json`` there, and targets in ``labels/final``.
 
     Args:
         folder: the studies.
@@ -141,8 +142,3 @@ def check_studies(folder: Path) -> None:
     if not volumes and any(is_dicom(path) for path in files[:50]):
         remedy = "Make volumes with `medtrans convert`, or give the address of the DICOMweb server that has them"
         raise InputError(folder, "holds DICOM files and no volumes", remedy)
-
-
-def pairs(datalist: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """Source and target of every study that has a final label."""
-    return [{"image": entry["image"], "label": entry["label"]} for entry in datalist if entry.get("label")]

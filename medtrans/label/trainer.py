@@ -13,8 +13,9 @@ from monailabel.interfaces.exception import MONAILabelError, MONAILabelException
 from monailabel.interfaces.tasks.train import TrainTask
 
 from medtrans.errors import InputError
+from medtrans.label.options import TrainingOptions
 from medtrans.label.served import ServedBundle
-from medtrans.label.training import TrainingOptions, latest_stats, train_on_pairs
+from medtrans.label.training import latest_stats, train_on_pairs
 
 EDITABLE = ("max_epochs", "val_split", "pretrained", "device")  # what a client may set
 
@@ -38,7 +39,7 @@ class BundleTrainer(TrainTask):
 
     def stats(self) -> dict[str, Any]:
         """What the latest training came to; empty before."""
-        return latest_stats(self.folder) or {}
+        return _without_places(latest_stats(self.folder) or {})
 
     def __call__(self, request: Mapping[str, Any], datastore: Datastore) -> dict[str, Any]:
         """Train; MONAI Label calls it in a process of its own.
@@ -52,5 +53,10 @@ class BundleTrainer(TrainTask):
             stats = train_on_pairs(self.bundle.folder, self.bundle.models, datastore.datalist(), self.folder, options)
         except InputError as error:
             raise MONAILabelException(MONAILabelError.APP_TRAIN_FAILED, str(error)) from error
-        print(json.dumps(stats), flush=True)  # MONAI Label shows the last lines of a task
-        return stats
+        print(json.dumps(_without_places(stats)), flush=True)  # MONAI Label shows the last lines of a task
+        return _without_places(stats)
+
+
+def _without_places(stats: Mapping[str, Any]) -> dict[str, Any]:
+    """What a training came to, without the server's folders."""
+    return {key: value for key, value in stats.items() if key not in ("model", "models")}

@@ -59,9 +59,9 @@ class Server:
         return path
 
     def stop(self):
-        """End it as Ctrl-C does, and everything that it started."""
+        """End it, and everything that it started."""
         if self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGINT)
+            os.killpg(self.process.pid, signal.SIGTERM)
             try:
                 self.process.wait(20)
             except subprocess.TimeoutExpired:
@@ -163,17 +163,13 @@ def server(start, studies):
 
 @pytest.fixture(scope="session")
 def translated(tiny_bundles, tmp_path_factory):
-    """``translated(bundle, volume, **settings)``: the volume that `medtrans translate` writes."""
+    """``translated(bundle, volume, **settings)``: the volume that `medtrans translate` writes, which calls the same."""
 
     def translate(bundle, volume, **settings):
+        from medtrans.engines.bundle_run import run_inference
+
         folder = tmp_path_factory.mktemp("translated")
-        words = [f"--set={key}={value}" for key, value in settings.items()]
-        subprocess.run(
-            [sys.executable, "-m", "medtrans.cli", "translate", f"bundles/{bundle}", str(volume), str(folder), *words],
-            cwd=tiny_bundles,
-            check=True,
-            capture_output=True,
-        )
+        run_inference(tiny_bundles / "bundles" / bundle, str(volume), folder, overrides=settings)
         return next(folder.glob("*_synthetic.nii.gz"))
 
     return translate

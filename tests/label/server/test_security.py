@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 
 import pytest
 
@@ -88,7 +89,12 @@ def test_the_log_names_no_study(server):
 def test_nothing_of_a_request_stays(server, studies):
     with (studies / "one.nii.gz").open("rb") as file:
         server.ask("POST", "/infer/medgan?output=image", files={"file": file})
-    assert not list((server.folder / "work/transit").iterdir())
+    server.ask("POST", "/infer/medgan?output=image", files={"file": ("a.nii.gz", b"nothing")})
+    for _ in range(50):  # they are removed after the answer is sent
+        if not (left := list((server.folder / "work/transit").iterdir())):
+            break
+        time.sleep(0.1)
+    assert not left
 
 
 @pytest.fixture(scope="module")
@@ -118,10 +124,14 @@ def test_larger_uploads_are_refused(guarded):
     assert "--max-upload" in answer.json()["detail"]
 
     def pieces():  # without a length that is announced
+        yield b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.nii.gz"\r\n\r\n'
         for _ in range(40):
             yield bytes(2**16)
+        yield b"\r\n--x--\r\n"
 
-    assert guarded.ask("POST", "/infer/medgan?image=one", data=pieces()).status_code == 413
+    kind = {"Content-Type": "multipart/form-data; boundary=x"}
+    assert guarded.ask("POST", "/infer/medgan", data=pieces(), headers=kind).status_code == 413
+    assert not list((guarded.folder / "work/transit").iterdir())
 
 
 def test_a_viewer_that_is_named_may_ask(guarded):

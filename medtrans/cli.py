@@ -282,6 +282,11 @@ def label(
     max_upload: Annotated[int, typer.Option(min=1, help="MiB of one request.")] = 1024,
     certificate: Annotated[Path | None, typer.Option(help="For https.")] = None,
     certificate_key: Annotated[Path | None, typer.Option(help="For https.")] = None,
+    dicomweb_user: Annotated[
+        str, typer.Option(help="Of the DICOMweb server; the password is read from MEDTRANS_DICOMWEB_PASSWORD.")
+    ] = "",
+    dicomweb_token_file: Annotated[Path | None, typer.Option(help="File of its bearer token.")] = None,
+    dicomweb_ca: Annotated[Path | None, typer.Option(help="PEM file of who signed its certificate.")] = None,
 ) -> None:
     """Serve bundles to 3D Slicer and other clients: a MONAI Label server of this machine alone."""
     from medtrans.label.server import Offer, Serving, check_installed, check_serving, serve
@@ -291,6 +296,7 @@ def label(
     from medtrans.label.gate import read_token
     from medtrans.label.options import TrainingOptions
     from medtrans.label.served import served_bundles
+    from medtrans.scans.dicomweb import Access
 
     serving = Serving(
         host, port, tuple(name or ()), tuple(allow_origin or ()), read_token(token_file) if token_file else "",
@@ -299,7 +305,8 @@ def label(
     check_serving(serving)
     offered = served_bundles([part for part in bundles.split(",") if part], dict(override(s) for s in settings or []))
     training = TrainingOptions(recipe=recipe, overlays=tuple(str(path) for path in config or ()))
-    serve(Offer(studies, offered, work, training), serving)
+    access = Access(dicomweb_user, dicomweb_token_file, dicomweb_ca)
+    serve(Offer(studies, offered, work, training, access), serving)
 
 
 @bundles.command("pack")

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dicomweb_client import DICOMwebClient
 from monailabel.config import settings
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
@@ -25,6 +24,7 @@ from medtrans.label.studies import StudiesFolder
 from medtrans.label.trainer import BundleTrainer
 from medtrans.label.transit import dropped_on_failure, in_transit, transit_folder
 from medtrans.label.translation import LIKE, TranslationTask
+from medtrans.scans.dicomweb import Access, send_series
 
 NAME = "medtrans"
 DESCRIPTION = "Medical image-to-image translation: every model answers with a synthetic volume, not for diagnosis"
@@ -38,7 +38,8 @@ class TranslationApp(MONAILabelApp):
         app_dir: the folder of this app, nothing is written there.
         studies: folder, or address of a DICOMweb server.
         conf: ``{"medtrans": JSON}`` with ``bundles`` (see :meth:`ServedBundle.to_json`), ``work`` (folder for what is
-            on its way, fetched and trained) and what :class:`~medtrans.label.trainer.BundleTrainer` takes.
+            on its way, fetched and trained), ``access`` to a DICOMweb server, and ``training``, what
+            :class:`~medtrans.label.options.TrainingOptions` takes.
     """
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
@@ -46,6 +47,8 @@ class TranslationApp(MONAILabelApp):
         self.bundles = [ServedBundle.of_json(record) for record in self.options["bundles"]]
         self.work = Path(self.options["work"])
         self.transit = transit_folder(self.work)
+        user, token_file, ca = (self.options["access"][key] for key in ("user", "token_file", "ca"))
+        self._access = Access(user, token_file and Path(token_file), ca and Path(ca))
         super().__init__(app_dir, studies, conf, name=NAME, description=DESCRIPTION, version="2.0")
 
     def init_infers(self) -> dict[str, InferTask]:
@@ -72,7 +75,7 @@ class TranslationApp(MONAILabelApp):
     def init_datastore(self) -> Datastore:
         """The studies: a folder, or a DICOMweb server's series of the modalities that are translated."""
         if self.studies.startswith(("http://", "https://")):
-            return DicomWebStudies(dicomweb_client(self.studies), self._dicom_modalities(), self.work / "dicomweb")
+            return DicomWebStudies(self.studies, self._dicom_modalities(), self.work / "dicomweb", self._access)
         return StudiesFolder(self.studies, watch=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD)
 
     def _dicom_modalities(self) -> set[str]:
@@ -116,9 +119,7 @@ class TranslationApp(MONAILabelApp):
 
     def _send(self, folder: Path) -> None:
         """Put a derived series where the studies are from."""
-        from medtrans.scans.dicomweb import send_series
-
-        send_series(folder, self.studies, session=self.datastore()._client._session)
+        send_series(folder, self.studies, self._access)
 
     def _path(self, image: Any, store: Datastore) -> str:
         """Where an image is: an upload lies in this app's own folder for what is on its way, others in the studies."""
@@ -146,12 +147,3 @@ def series_behind(image: str, store: Datastore) -> Path:
     if not isinstance(store, DicomWebStudies):
         raise InputError("push", "needs the studies of a DICOMweb server", "Use `medtrans translate --dicom` instead")
     return store.series_folder(image)
-
-
-def dicomweb_client(url: str) -> DICOMwebClient:
-    """A client with the credentials of MONAI Label's own environment variables, if there are any."""
-    from dicomweb_client.session_utils import create_session_from_user_pass
-
-    user, password = settings.MONAI_LABEL_DICOMWEB_USERNAME, settings.MONAI_LABEL_DICOMWEB_PASSWORD
-    session = create_session_from_user_pass(user, password) if user and password else None
-    return DICOMwebClient(url=url, session=session)

@@ -16,6 +16,7 @@ from typing import Any
 from medtrans.errors import InputError
 from medtrans.label.options import TrainingOptions
 from medtrans.label.served import ServedBundle
+from medtrans.scans.dicomweb.connection import Access
 
 APP = Path(__file__).parent / "app"
 LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
@@ -74,12 +75,14 @@ class Offer:
         bundles: its models and trainers.
         work: folder for what is fetched, on its way and trained.
         training: how bundles are trained where a client does not say.
+        access: how the DICOMweb server lets us in.
     """
 
     studies: str
     bundles: list[ServedBundle]
     work: Path
     training: TrainingOptions = field(default_factory=TrainingOptions)
+    access: Access = field(default_factory=Access)
 
     @property
     def remote(self) -> bool:
@@ -150,13 +153,17 @@ def prepare_environment(offer: Offer, serving: Serving) -> None:
     import medtrans.label.pydicom_names  # noqa: F401  before anything of MONAI Label
 
     offer.work.mkdir(parents=True, exist_ok=True)
-    training = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(offer.training).items()}
-    conf = {"bundles": [bundle.to_json() for bundle in offer.bundles], "work": str(offer.work.resolve())}
+    conf = {
+        "bundles": [bundle.to_json() for bundle in offer.bundles],
+        "work": str(offer.work.resolve()),
+        "training": asdict(offer.training),
+        "access": asdict(offer.access),
+    }
     studies = offer.studies if offer.remote else str(Path(offer.studies).resolve())
     os.environ |= {
         "MONAI_LABEL_APP_DIR": str(APP),
         "MONAI_LABEL_STUDIES": studies.rstrip("/"),
-        "MONAI_LABEL_APP_CONF": json.dumps({"medtrans": json.dumps({**conf, "training": training})}),
+        "MONAI_LABEL_APP_CONF": json.dumps({"medtrans": json.dumps(conf, default=str)}),
         "MONAI_LABEL_SERVER_PORT": str(serving.port),
         "MONAI_LABEL_SESSIONS": "false",  # images that stay on the server without being among the studies
         "MONAI_LABEL_AUTO_UPDATE_SCORING": "false",

@@ -17,7 +17,7 @@ from medtrans.errors import InputError
 from medtrans.label.transit import dropped_on_failure
 
 VOLUMES = ("*.nii.gz", "*.nii", "*.nrrd", "*.mha")
-LABELS = "labels"
+LABELS, LABELLED = "labels", "final"
 
 
 def checked_name(name: str) -> str:
@@ -78,6 +78,14 @@ class NamedWithin(LocalDatastore):
             self._checked_type(label_filename)
             self._folder_of(self._datastore.label_path(checked_name(label_tag)), checked_name(image_id))
             return super().save_label(image_id, label_filename, label_tag, label_info)
+
+    def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
+        """Image and label of every study with a final label, and whose they are where a client said so."""
+        found = super().datalist(full_path)
+        for entry, (_, study) in zip(found, self._datastore.filter_by_tag(LABELLED).items(), strict=True):
+            if subject := study.image.info.get("subject"):
+                entry["subject"] = str(subject)
+        return found
 
     def _checked_type(self, path: str) -> None:
         if not any(fnmatch.fnmatch(Path(path).name, pattern) for pattern in VOLUMES):

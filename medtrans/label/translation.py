@@ -176,10 +176,11 @@ class TranslationTask(InferTask):
     def _told(self, path: Path, target: int, seconds: float) -> dict[str, Any]:
         """What goes with a volume."""
         entry = self.modalities["target"][target]
+        lower, upper = entry["window"][:2]
         return {
             "target": entry["modality"],
             "unit": entry["unit"],
-            "window": entry["window"][:2],
+            "display": {"window": upper - lower, "level": (lower + upper) / 2},
             "model": self.title,
             "version": self.version,
             "model_sha256": self._built[2],

@@ -14,13 +14,14 @@ def test_studies_are_listed_and_come_back_byte_by_byte(server, studies):
 
 def test_a_study_and_its_target_are_added_fetched_and_removed(server, studies):
     volume = (studies / "one.nii.gz").read_bytes()
-    added = server.ask("PUT", "/datastore/image?image=new", files={"file": ("new.nii.gz", volume)})
+    told = {"params": '{"subject": "p7"}'}
+    added = server.ask("PUT", "/datastore/image?image=new", files={"file": ("new.nii.gz", volume)}, data=told)
     assert added.json() == {"image": "new"}
     kept = server.ask("PUT", "/datastore/label?image=new&tag=final", files={"label": ("t2.nii.gz", volume)})
     assert kept.json()["label"] == "new"
     assert server.ask("GET", "/datastore/label?label=new&tag=final").content == volume
     pairs = server.ask("GET", "/datastore/?output=train").json()
-    assert [entry for entry in pairs if entry["image"].endswith("/new.nii.gz")]
+    assert [entry["subject"] for entry in pairs if entry["image"].endswith("/new.nii.gz")] == ["p7"]
     assert server.ask("DELETE", "/datastore/image?id=new").status_code == 200
     assert not (studies / "new.nii.gz").exists()
     assert not (studies / "labels/final/new.nii.gz").exists()

@@ -44,7 +44,7 @@ def ended(server):
 @pytest.mark.slow
 def test_training_ends_and_its_figures_are_told(trained):
     server, task, _ = trained
-    assert task["status"] == "DONE", task["details"]
+    assert task["status"] == "DONE", "\n".join(task["details"])
     stats = server.ask("GET", "/info/").json()["train_stats"]["medgan"]
     assert (stats["epochs"], stats["training_subjects"], stats["validation_subjects"]) == (1, 3, 1)
     assert stats["pretrained"] is True

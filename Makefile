@@ -6,9 +6,12 @@ KEY    := $(shell sha256sum pyproject.toml | cut -c1-16)
 READY  := $(VENV)/.ready-$(KEY)
 OUT    ?= quickstart
 
-.PHONY: help install quickstart test clean bundles
+LABEL  := .venv-label
+LABEL_READY := $(LABEL)/.ready-$(KEY)
+
+.PHONY: help install quickstart test label test-label clean bundles
 help:            ## list the targets
-	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
+	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
 
 install: $(READY) ## set up .venv (skipped when pyproject.toml has not changed)
 $(READY): pyproject.toml
@@ -35,6 +38,17 @@ test: $(READY)   ## style, types and all tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+
+label: $(LABEL_READY) ## set up .venv-label: medtrans with MONAI Label, which needs an environment of its own
+$(LABEL_READY): pyproject.toml
+	test -x $(LABEL)/bin/python || $(PYTHON) -m venv $(LABEL)
+	$(LABEL)/bin/python -m pip install --quiet --upgrade pip
+	$(LABEL)/bin/python -m pip install --quiet --editable '.[label]'
+	rm -f $(LABEL)/.ready-*
+	touch $@
+
+test-label: $(LABEL_READY) ## the tests of MONAI Label, in its environment
+	OMP_NUM_THREADS=1 $(LABEL)/bin/python -m pytest tests/label/server
 
 clean:           ## remove what the quickstart and the tests leave behind
 	rm -rf quickstart .pytest_cache .mypy_cache .ruff_cache

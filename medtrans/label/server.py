@@ -137,14 +137,14 @@ def serve(offer: Offer, serving: Serving) -> None:
         check_studies(Path(offer.studies))
     app = guarded_app(serving)
     print(_greeting(app.state.label.info(), offer, serving), flush=True)
-    files = {"ssl_certfile": serving.certificate, "ssl_keyfile": serving.certificate_key}
     uvicorn.run(
         app,
         host=serving.host,
         port=serving.port,
         log_level="warning",
         server_header=False,
-        **{key: str(path) for key, path in files.items() if path},
+        ssl_certfile=serving.certificate,
+        ssl_keyfile=serving.certificate_key,
     )
 
 

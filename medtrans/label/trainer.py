@@ -34,8 +34,13 @@ class BundleTrainer(TrainTask):
         self.bundle, self.folder, self.options = bundle, folder, options
 
     def config(self) -> dict[str, Any]:
-        """What a client may set, as it stands."""
-        return {key: getattr(self.options, key) for key in EDITABLE}
+        """What a client may set, as it stands; an empty device is the config's choice."""
+        train = json.loads((self.bundle.folder / "configs" / "train.json").read_text(encoding="utf-8"))
+        standing = {key: getattr(self.options, key) for key in EDITABLE}
+        return standing | {
+            "max_epochs": self.options.max_epochs or train.get("max_epochs"),
+            "device": self.options.device or "",
+        }
 
     def stats(self) -> dict[str, Any]:
         """What the latest training came to; empty before."""
@@ -47,7 +52,7 @@ class BundleTrainer(TrainTask):
         Raises:
             MONAILabelException: the studies or the settings are refused.
         """
-        chosen = {key: request[key] for key in EDITABLE if key in request}
+        chosen = {key: request[key] for key in EDITABLE if request.get(key, "") != ""}
         try:
             options = dataclasses.replace(self.options, **chosen)
             stats = train_on_pairs(self.bundle.folder, self.bundle.models, datastore.datalist(), self.folder, options)

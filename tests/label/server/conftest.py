@@ -156,9 +156,19 @@ def _listens(port):
 
 
 @pytest.fixture(scope="session")
-def server(start, studies):
-    """The server of a folder, with a method of one direction and one of two."""
-    return start(studies, bundles="bundles/medgan,bundles/cyclegan")
+def arrived(tiny_bundles, tmp_path_factory):
+    """The folder of a bundle that was packed, sent and unpacked."""
+    from medtrans.sharing import Packing, pack, unpack
+
+    folder = tmp_path_factory.mktemp("elsewhere")
+    packed = pack(tiny_bundles / "bundles/medgan", folder / "arrived.zip", Packing(name="arrived"))
+    return unpack(packed, folder)
+
+
+@pytest.fixture(scope="session")
+def server(start, studies, arrived):
+    """The server of a folder, with a method of one direction, one of two, and a bundle that came packed."""
+    return start(studies, bundles=f"bundles/medgan,bundles/cyclegan,{arrived}")
 
 
 @pytest.fixture(scope="session")

@@ -28,14 +28,19 @@ def same(path, reference):
 def test_info_lists_every_direction_with_source_target_and_unit(server):
     info = server.ask("GET", "/info/").json()
     told = {name: (model["source"], model["target"]) for name, model in info["models"].items()}
-    assert told == {"medgan": ("T1", "T2"), "cyclegan": ("T1", "T2"), "cyclegan_to_source": ("T2", "T1")}
-    assert set(info["trainers"]) == {"medgan", "cyclegan"}
+    there, back = ("T1", "T2"), ("T2", "T1")
+    assert told == {"medgan": there, "arrived": there, "cyclegan": there, "cyclegan_to_source": back}
+    assert set(info["trainers"]) == {"medgan", "cyclegan", "arrived"}
     assert all(model["labels"] == [] and model["notice"] == NOTICE for model in info["models"].values())
     assert info["datastore"]["total"] == 3
 
 
 def test_a_study_is_translated_to_the_voxels_of_medtrans_translate(server, reference, tmp_path):
     same(server.volume("medgan", tmp_path / "a.nii.gz", params={"image": "one"}), reference)
+
+
+def test_a_bundle_that_came_packed_gives_the_same_voxels(server, reference, tmp_path):
+    same(server.volume("arrived", tmp_path / "a.nii.gz", params={"image": "one"}), reference)
 
 
 def test_an_uploaded_volume_is_translated_to_the_same_voxels(server, studies, reference, tmp_path):

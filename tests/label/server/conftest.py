@@ -123,20 +123,21 @@ def start(tmp_path_factory, tiny_bundles):
     """``start(studies, *options)`` starts ``medtrans label``; all servers are stopped in the end."""
     running = []
 
-    def start(studies, *options, environment=None, headers=None, scheme="http", bundles="bundles/medgan"):
+    def start(studies, *options, environment=None, headers=None, bundles="bundles/medgan", folder=tiny_bundles):
         port, work = _free_port(), tmp_path_factory.mktemp("work")
-        words = ["-m", "medtrans.cli", "label", str(studies), "--bundles", bundles, "--port", str(port)]
+        chosen = ["--bundles", bundles] if bundles else []
+        words = ["-m", "medtrans.cli", "label", str(studies), *chosen, "--port", str(port)]
         log = work / "server.log"
         with log.open("w") as said:
             process = subprocess.Popen(
                 [sys.executable, *words, "--work", str(work / "work"), *options],
-                cwd=tiny_bundles,
+                cwd=folder,
                 env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""} | (environment or {}),
                 stdout=said,
                 stderr=said,
                 start_new_session=True,
             )
-        server = Server(f"{scheme}://127.0.0.1:{port}", work, log, process, headers or {})
+        server = Server(f"http://127.0.0.1:{port}", work, log, process, headers or {})
         running.append(server)
         deadline = time.monotonic() + 180
         while "Stop it with" not in log.read_text() or not _listens(port):

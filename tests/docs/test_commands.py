@@ -8,7 +8,8 @@ how to run fails its page. What does not run as written:
 - ``tensorboard``: the log folder holds its events, the server is not started;
 - ``Orthanc``: on a free port, for which the page's is replaced; without Orthanc the rest of its page is skipped;
 - ``trt_export``: ends without a GPU, as its page says;
-- commands on public data: only where the data are there.
+- commands on public data: only where the data are there;
+- MONAI Label's page: a test of its environment runs it.
 """
 
 import itertools
@@ -65,6 +66,7 @@ BEFORE = {
     "docs/dicom-output.md": [TRAIN.removesuffix(" --dataset_dir DATASET")],
     "docs/sharing-bundles.md": [TRAIN],
 }  # these pages are read after training
+ELSEWHERE = {"docs/monai-label.md": "tests/label/server/test_page.py"}
 FAILURES = ("medtrans convert HOSPITAL",)  # end with exit code 1, as their page says: the export has faults
 PUBLIC = ("$MEDTRANS_DATA", "trial/", "MEDTRANS_DATA=")  # what only commands on public data mention
 PLAIN = {"cat", "cp", "ls", "mkdir"}  # run in bash as they are
@@ -245,6 +247,9 @@ def commands_of(page, blocks_of, commands_in, public):
 
 @pytest.mark.slow
 def test_commands_of_the_page_run(page, workplace, provide, blocks_of, commands_in):
+    if page in ELSEWHERE:
+        assert page in (ROOT / ELSEWHERE[page]).read_text()
+        return
     commands = commands_of(page, blocks_of, commands_in, public=False)
     for name in GIVEN.get(page, []) if commands else []:
         provide(name)

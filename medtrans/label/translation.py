@@ -149,7 +149,7 @@ class TranslationTask(InferTask):
 
     def _translator(self, request: Mapping[str, Any], work: Path) -> Any:
         """The bundle's own evaluator, built again when the weights or the settings have changed."""
-        settings = self.bundle.settings | {key: request[key] for key in EDITABLE if key in request}
+        settings = self.bundle.settings | {key: _number(key, request[key]) for key in EDITABLE if key in request}
         files = [self.bundle.weights(self.direction), self.bundle.models / "modalities.json"]
         decides = json.dumps(settings, sort_keys=True), [file.stat().st_mtime_ns for file in files]
         if self._built[0] != decides:
@@ -188,6 +188,13 @@ class TranslationTask(InferTask):
             "file": path.name,
             "seconds": seconds,
         }
+
+
+def _number(key: str, value: Any) -> float:
+    """What a client sets, where it is a number: a text beginning with $ would be run by the config."""
+    if isinstance(value, bool) or not isinstance(value, (int, type(EDITABLE[key]))):
+        raise InputError(f"{key} {value!r}", "is no such number", f"Give one such as {EDITABLE[key]}")
+    return value
 
 
 def _without_folders(reason: str, paths: Sequence[str]) -> str:

@@ -28,6 +28,27 @@ def test_no_path_comes_in_by_the_parameters(server, tiny_bundles):
         assert str(secret) not in answer.text or "is none of a study" in answer.text
 
 
+@pytest.mark.parametrize("key", ["overlap", "batch_size"])
+@pytest.mark.parametrize("value", ["$__import__('pathlib').Path('ran').touch()", "@output_dir", True, None, [1], {}])
+def test_no_code_comes_in_by_the_parameters(server, key, value):
+    params = {"params": json.dumps({key: value})}
+    answer = server.ask("POST", "/infer/medgan", params={"image": "one"}, data=params)
+    assert answer.status_code == 400
+    assert key in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("key", ["device", "max_epochs", "val_split", "pretrained"])
+def test_no_code_comes_in_by_the_settings_of_a_training(server, key, tmp_path):
+    mark = tmp_path / "ran"
+    server.ask("POST", "/train/medgan", json={key: f"$__import__('pathlib').Path('{mark}').touch()"})
+    for _ in range(600):
+        if (task := server.ask("GET", "/train/").json())["status"] not in ("SUBMITTED", "RUNNING"):
+            break
+        time.sleep(0.2)
+    assert task["status"] == "ERROR"
+    assert not mark.exists()
+
+
 @pytest.mark.parametrize("tag", ["../../../escaped", "/tmp/escaped", ".."])
 def test_no_tag_leads_out_of_the_studies(server, studies, tag):
     answer = server.ask(

@@ -257,13 +257,14 @@ def intensity_distance():
 
 
 @pytest.fixture(scope="session")
-def phantoms(tmp_path_factory):
-    """Sixteen heads of 3.5 mm with T1 and T2: what the quick settings train on."""
-    from medtrans.cohorts import write_phantom_cohort
+def phantoms(tmp_path_factory, worker_id):
+    """Sixteen heads of 3.5 mm with T1 and T2: what the quick settings train on; made once for all processes."""
+    from medtrans.cohorts import default_phantom_dataset
 
-    folder = tmp_path_factory.mktemp("phantoms")
-    write_phantom_cohort(folder, 16, ("T1", "T2"), spacing=3.5)
-    return folder
+    run = tmp_path_factory.getbasetemp()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MEDTRANS_CACHE", str(run / "cache" if worker_id == "master" else run.parent / "cache"))
+        return default_phantom_dataset(16, 3.5, ("T1", "T2"))
 
 
 @pytest.fixture(scope="session")

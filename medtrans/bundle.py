@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 # Ids that MONAI's bundle runner, MONAI Label and mlflow tracking read themselves, so that no config refers to them.
 READ_BY_MONAI = {"run", "training", "evaluating", "inferring", "initialize", "finalize", "imports", "train", "validate"}
 READ_BY_MONAI |= {"evaluator", "trainer", "network_def", "inferer", "dataset", "preprocessing", "postprocessing"}
+READ_BY_MONAI |= {"pre_transforms", "post_transforms"}
 READ_BY_MONAI |= {"bundle_root", "device", "dataset_dir", "output_dir", "dataloader", "handlers", "_meta_"}
 RUN_OPTIONS = {"tracking", "meta_file", "logging_file", "workflow_type", "args_file", "run_id", "init_id", "final_id"}
 RUN_OPTIONS |= {"workflow_name", "config_file", "properties_path"}
@@ -82,15 +83,28 @@ def check_configuration(*folders: str | os.PathLike[str]) -> None:
         folders: where the run writes.
 
     Raises:
-        InputError: a key that nothing reads, or a folder that cannot be written.
+        InputError: a key that nothing reads, data that the recorded contract would not be of, or a folder that cannot
+            be written.
     """
     sys.excepthook = _told_in_one_line
     files, overrides = _command()
     check_keys(files, overrides)
+    _check_data()
     for folder in folders:
         check_writable(folder)
     if overrides:
         logger.info("settings from the command line: %s", ", ".join(f"{k}={v!r}" for k, v in overrides.items()))
+
+
+def _check_data() -> None:
+    """Refuse a list of files as training data, as MONAI Label's own monaibundle app gives it.
+
+    The contract in models/modalities.json would be another data set's, and replace that of the trained model.
+    """
+    parser = calling_parser()
+    if parser is not None and isinstance(parser.get("train::dataset::data"), list):
+        problem = "is a list of files, which say neither subject nor modality nor unit"
+        raise InputError("train::dataset::data", problem, "Give `dataset_dir`; train from a client by `medtrans label`")
 
 
 def check_keys(files: Sequence[str], overrides: Mapping[str, Any]) -> None:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from monai.bundle import ConfigParser
 
 from medtrans import InputError
 from medtrans.bundle import check_keys
@@ -114,3 +115,16 @@ def test_an_overlay_that_is_no_json_object_is_named(tmp_path):
     (tmp_path / "mine.json").write_text("[1, 2]")
     with pytest.raises(InputError, match=r"mine\.json: is not a JSON object"):
         check_keys([TRAIN, str(tmp_path / "mine.json")], {})
+
+
+@pytest.mark.parametrize("key", ["train::dataset::data", "train#dataset#data"])
+def test_a_list_of_files_as_training_data_is_refused_before_the_contract_is_written(key):
+    """As MONAI Label's own monaibundle app gives it."""
+    parser = ConfigParser({"train": {"dataset": {"data": "$[]"}}, "check": "$medtrans.check_configuration()"})
+    parser["imports"] = ["$import medtrans"]
+    parser.get_parsed_content("check")
+    parser.set([{"image": "one.nii", "label": "two.nii"}], key)
+    with pytest.raises(RuntimeError) as raised:
+        parser.get_parsed_content("check", lazy=False)
+    assert isinstance(raised.value.__cause__, InputError)
+    assert "Give `dataset_dir`" in str(raised.value.__cause__)

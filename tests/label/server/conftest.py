@@ -119,36 +119,56 @@ def studies(tmp_path_factory, tiny_bundles):
 
 
 @pytest.fixture(scope="session")
-def start(tmp_path_factory, tiny_bundles):
-    """``start(studies, *options)`` starts ``medtrans label``; all servers are stopped in the end."""
+def launch():
+    """``launch(words, port, work, ...)`` starts a Python program and waits for its server; all are stopped in the end.
+
+    ``said`` is what its log says when it is ready, ``folder`` where it runs, ``work`` where the log goes.
+    """
     running = []
 
-    def start(studies, *options, environment=None, headers=None, bundles="bundles/medgan", folder=tiny_bundles):
-        port, work = _free_port(), tmp_path_factory.mktemp("work")
-        chosen = ["--bundles", bundles] if bundles else []
-        words = ["-m", "medtrans.cli", "label", str(studies), *chosen, "--port", str(port)]
+    def launch(words, port, work, folder, said="", environment=None, headers=None):
         log = work / "server.log"
-        with log.open("w") as said:
+        with log.open("w") as file:
             process = subprocess.Popen(
-                [sys.executable, *words, "--work", str(work / "work"), *options],
+                [sys.executable, *words],
                 cwd=folder,
                 env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""} | (environment or {}),
-                stdout=said,
-                stderr=said,
+                stdout=file,
+                stderr=file,
                 start_new_session=True,
             )
         server = Server(f"http://127.0.0.1:{port}", work, log, process, headers or {})
         running.append(server)
         deadline = time.monotonic() + 180
-        while "Stop it with" not in log.read_text() or not _listens(port):
+        while said not in log.read_text() or not _listens(port):
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.2)
         return server
 
-    yield start
+    yield launch
     for server in running:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def free_port():
+    """``free_port()``: one that nothing listens on."""
+    return _free_port
+
+
+@pytest.fixture(scope="session")
+def start(tmp_path_factory, tiny_bundles, launch):
+    """``start(studies, *options)`` starts ``medtrans label``."""
+
+    def start(studies, *options, environment=None, headers=None, bundles="bundles/medgan", folder=tiny_bundles):
+        port, work = _free_port(), tmp_path_factory.mktemp("work")
+        chosen = ["--bundles", bundles] if bundles else []
+        words = ["-m", "medtrans.cli", "label", str(studies), *chosen, "--port", str(port)]
+        words += ["--work", str(work / "work"), *options]
+        return launch(words, port, work, folder, "Stop it with", environment, headers)
+
+    return start
 
 
 def _listens(port):

@@ -22,7 +22,7 @@ from medtrans.label.options import TrainingOptions
 from medtrans.label.served import OF_STUDIES, ServedBundle, TrainedHere
 from medtrans.label.studies import StudiesFolder
 from medtrans.label.trainer import BundleTrainer
-from medtrans.label.transit import dropped_on_failure, in_transit, transit_folder
+from medtrans.label.transit import Transit
 from medtrans.label.translation import LIKE, TranslationTask
 from medtrans.scans.dicomweb import Access, send_series
 
@@ -46,7 +46,7 @@ class TranslationApp(MONAILabelApp):
         self.options = json.loads(conf["medtrans"])
         self.bundles = [ServedBundle.of_json(record) for record in self.options["bundles"]]
         self.work = Path(self.options["work"])
-        self.transit = transit_folder(self.work)
+        self.transit = Transit(self.work)
         user, token_file, ca = (self.options["access"][key] for key in ("user", "token_file", "ca"))
         self._access = Access(user, token_file and Path(token_file), ca and Path(ca))
         super().__init__(app_dir, studies, conf, name=NAME, description=DESCRIPTION, version="2.0")
@@ -58,7 +58,7 @@ class TranslationApp(MONAILabelApp):
             for bundle in self.bundles
         ]
         return {
-            name: TranslationTask(bundle, direction, self.transit, self._send)
+            name: TranslationTask(bundle, direction, self.transit.folder, self._send)
             for bundle in [*self.bundles, *here]
             for name, direction in bundle.directions()
         }
@@ -95,23 +95,36 @@ class TranslationApp(MONAILabelApp):
             request: ``model``, ``image`` and what the model's config names; ``channels``: names of images in these
                 studies, for the further source modalities of a model that has several; ``push``: also send a derived
                 DICOM series to the DICOMweb server that the image is from; ``save_label``: also keep the volume with
-                the image, under ``label_tag``.
+                the image, as its label ``original``. Of the endpoint alone: ``upload``, the path of what came instead
+                of ``image``, and ``folder``, where the volume is written.
 
         Raises:
             MONAILabelException: the model, an image or a setting is refused.
         """
         store = datastore or self.datastore()
-        with dropped_on_failure(self.transit, request["image"]):
-            wanted = {key: value for key, value in request.items() if key not in (CHANNELS, LIKE)}
-            wanted["image"] = self._path(request["image"], store)
-            wanted[CHANNELS] = [store.get_image_uri(str(name)) for name in request.get(CHANNELS) or ()]
-            if request.get("push"):
-                wanted[LIKE] = series_behind(str(request["image"]), store)
-            result = super().infer(wanted, store)
+        wanted = dict(request) | {CHANNELS: [store.get_image_uri(name) for name in _names(request.get(CHANNELS))]}
+        wanted["image"] = request.get("upload") or store.get_image_uri(str(request["image"]))
+        wanted[LIKE] = series_behind(str(request["image"]), store) if request.get("push") else ""
+        result = super().infer(wanted, store)
         if request.get("save_label"):
-            tag = DefaultLabelTag(request.get("label_tag") or DefaultLabelTag.ORIGINAL).value
-            store.save_label(str(request["image"]), result["file"], tag, {"params": result["params"]})
+            try:
+                self._keep(request, result, store)
+            except Exception:
+                Path(result["file"]).unlink(missing_ok=True)
+                raise
         return result
+
+    def _keep(self, request: Mapping[str, Any], result: Mapping[str, Any], store: Datastore) -> None:
+        """Keep a synthetic volume with its study, never in the place of a real target."""
+        if request.get("upload"):
+            raise InputError("save_label", "needs an image of the studies", "Add it first with PUT /datastore/image")
+        tag, told = DefaultLabelTag.ORIGINAL.value, {"params": result["params"]}
+        store.save_label(str(request["image"]), result["file"], tag, told)
+
+    @property
+    def trainers(self) -> dict[str, BundleTrainer]:
+        """By name of the bundle."""
+        return self._trainers
 
     def batch_infer(self, request: Mapping[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
         """Translate many studies; MONAI Label's own task counts GPUs and fails where there is none."""
@@ -121,16 +134,23 @@ class TranslationApp(MONAILabelApp):
         """Put a derived series where the studies are from."""
         send_series(folder, self.studies, self._access)
 
-    def _path(self, image: Any, store: Datastore) -> str:
-        """Where an image is: an upload lies in this app's own folder for what is on its way, others in the studies."""
-        return str(image) if in_transit(self.transit, image) else store.get_image_uri(str(image))
-
     def on_save_label(self, image_id: str, label_id: str) -> dict[str, Any]:
         """Nothing: training starts when it is asked for."""
         return {}
 
     def _download_dcmqi_tools(self) -> None:
         """Not done: nothing is fetched from elsewhere, and no segmentation is written."""
+
+
+def _names(channels: Any) -> list[str]:
+    """The names of further channels' images.
+
+    Raises:
+        InputError: it is no list of names.
+    """
+    if not isinstance(channels or [], list) or not all(isinstance(name, str) for name in channels or []):
+        raise InputError("channels", "is no list of names", 'Write for example ["case1/PD"]')
+    return channels or []
 
 
 def trainings(bundle: ServedBundle, work: Path) -> Path:

@@ -3,42 +3,44 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import importlib
+import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
-import jwt
-from fastapi import APIRouter, Depends, FastAPI, Request
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
+from monailabel.utils.async_tasks.task import AsyncTask
+from monailabel.utils.async_tasks.utils import background_executors
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from medtrans.errors import InputError
 from medtrans.label.gate import AccessToken, BoundedBodies, OwnOrigins
-from medtrans.label.page import start_page
+from medtrans.label.oidc import Tokens
 from medtrans.label.server import LOCAL_NAMES, Serving
-from medtrans.label.trainer import EDITABLE
 
-# Of MONAI Label's endpoints, those that translation needs. Left out: other people's servers by proxy, sessions, logs,
-# whole slide images, uploads of weights, and pages that load scripts from elsewhere.
+logger = logging.getLogger(__name__)
+
+# Of MONAI Label's endpoints, those that translation needs as they are; what takes something from a client is ours. Left
+# out: other people's servers by proxy, sessions, logs, whole slide images, uploads of weights, archives of everything,
+# and pages that load scripts from elsewhere.
 KEPT = {
     "info": {"GET /info/"},
-    "infer": {"POST /infer/{model}"},
     "train": {"GET /train/", "DELETE /train/"},
-    "batch_infer": {"GET /batch/infer", "POST /batch/infer/{model}", "DELETE /batch/infer"},
+    "batch_infer": {"GET /batch/infer", "DELETE /batch/infer"},
     "activelearning": {"POST /activelearning/{strategy}"},
     "model": {"GET /model/{model}", "GET /model/info/{model}"},
     "datastore": {
         "GET /datastore/",
-        *(f"{method} /datastore/{of}" for of in ("image", "label") for method in ("GET", "HEAD", "PUT", "DELETE")),
+        *(f"{method} /datastore/{of}" for of in ("image", "label") for method in ("GET", "HEAD", "DELETE")),
         *(f"{method} /datastore/{of}/info" for of in ("image", "label") for method in ("GET", "PUT")),
-        "GET /datastore/dataset",
     },
     "login": {"GET /auth/", "POST /auth/token", "GET /auth/token/valid"},
 }
+BACKGROUND = ("train", "batch_infer")  # what MONAI Label does in processes of their own
 
 
 def guarded_app(serving: Serving) -> FastAPI:
@@ -51,12 +53,13 @@ def guarded_app(serving: Serving) -> FastAPI:
     from monailabel.endpoints.user import auth
     from monailabel.interfaces.utils.app import app_instance
 
-    auth.jwt = _OneAlgorithm  # PyJWT 2 takes no token without being told the algorithm
-    app = FastAPI(title="medtrans on MONAI Label", docs_url=None, redoc_url=None, lifespan=_lifespan)
+    auth.jwt = Tokens
+    title = "medtrans on MONAI Label"
+    app = FastAPI(title=title, docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan)
     app.state.label = app_instance()
     for module in KEPT if settings.MONAI_LABEL_AUTH_ENABLE else KEPT.keys() - {"login"}:
         app.include_router(_narrowed(module))
-    _add_routes(app)
+    app.include_router(importlib.import_module("medtrans.label.receiving").router)
     _add_errors(app)
     _add_gate(app, serving)
     return app
@@ -66,6 +69,10 @@ def guarded_app(serving: Serving) -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.label.server_mode(True)  # and no on_init_complete: there are no sessions to clean up
     yield
+    for name in BACKGROUND:  # those that wait, then the one that runs: a server that ends leaves nothing behind
+        if executor := background_executors.get(name):
+            executor.shutdown(wait=False, cancel_futures=True)
+        AsyncTask.stop(name)
 
 
 def _narrowed(module: str) -> APIRouter:
@@ -95,30 +102,6 @@ def _add_gate(app: FastAPI, serving: Serving) -> None:
 _CORS: dict[str, Any] = {"allow_methods": ["*"], "allow_headers": ["*"], "allow_credentials": False}
 
 
-def _add_routes(app: FastAPI) -> None:
-    from monailabel.config import settings
-    from monailabel.endpoints import train
-    from monailabel.endpoints.user.auth import RBAC
-
-    admin = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ADMIN))
-    user = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))
-
-    @app.post("/train/{model}", dependencies=[admin])
-    def train_model(model: str, params: dict[str, Any] | None = None, enqueue: bool = False) -> Any:
-        """Train in a process of its own, with the settings that a client may choose and no others."""
-        if model not in app.state.label.info()["trainers"]:
-            raise InputError(f"the trainer {model!r}", "does not exist", "GET /info/ lists them")
-        unknown = sorted(set(params or {}) - {*EDITABLE, "model"})
-        if unknown:
-            raise InputError(f"the setting {unknown[0]!r}", "is not a client's to choose", f"Use {', '.join(EDITABLE)}")
-        return train.run_model(model, params, False, enqueue)
-
-    @app.get("/", dependencies=[user], include_in_schema=False)
-    def page() -> HTMLResponse:
-        """What the server offers."""
-        return HTMLResponse(start_page(app.state.label.info()))
-
-
 def _add_errors(app: FastAPI) -> None:
     """What is refused is told in one line, as on the command line."""
     from monailabel.interfaces.exception import (
@@ -136,12 +119,7 @@ def _add_errors(app: FastAPI) -> None:
         absent = isinstance(error, (ImageNotFoundException, LabelNotFoundException))
         return JSONResponse({"detail": error.msg}, 404 if absent else 400)
 
-    @app.exception_handler(ValueError)
-    async def unreadable(request: Request, error: ValueError) -> JSONResponse:
-        return JSONResponse({"detail": f"the request cannot be read: {error}"}, 400)
-
-
-class _OneAlgorithm:
-    """What MONAI Label calls of PyJWT, with the algorithm of Keycloak's keys said."""
-
-    decode = staticmethod(functools.partial(jwt.decode, algorithms=["RS256"]))
+    @app.exception_handler(Exception)
+    async def broken(request: Request, error: Exception) -> JSONResponse:
+        logger.error("%s %s: %s", request.method, request.url.path, type(error).__name__)  # no study, no folder
+        return JSONResponse({"detail": f"the server failed ({type(error).__name__}); see its log"}, 500)

@@ -7,13 +7,17 @@ import ipaddress
 import json
 import logging
 import os
-from collections.abc import Collection
+import socket
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from medtrans.errors import InputError
+from medtrans.files import check_writable
 from medtrans.label.options import TrainingOptions
 from medtrans.label.served import ServedBundle
 from medtrans.scans.dicomweb.connection import Access
@@ -110,6 +114,9 @@ def check_serving(serving: Serving) -> None:
     if not serving.local and not serving.token and not _oidc():
         problem = "would let everyone in the network read the studies and train"
         raise InputError(f"--host {serving.host}", problem, "Add --token-file, or set up MONAI Label's authentication")
+    if serving.token and _oidc():
+        problem = "and MONAI_LABEL_AUTH_ENABLE both use the Authorization header"
+        raise InputError("--token-file", problem, "Use one of them")
 
 
 def serve(offer: Offer, serving: Serving) -> None:
@@ -120,39 +127,63 @@ def serve(offer: Offer, serving: Serving) -> None:
     """
     check_installed()
     check_serving(serving)
-    for talkative in (
-        "monailabel",
-        "uvicorn",
-        "task_train",
-        "task_batch_infer",
-    ):  # they tell paths, names of studies and whole requests
-        logging.getLogger(talkative).setLevel(logging.WARNING)
-    prepare_environment(offer, serving)  # before anything of MONAI Label, which reads it once
-    import uvicorn
+    os.umask(0o077)  # what is fetched and trained is of patients
+    for talkative in ("monailabel", "task_train", "task_batch_infer"):  # they tell paths, names and whole requests
+        logging.getLogger(talkative).setLevel(logging.ERROR)
+    with _listening(serving) as place, _alone(offer.work):
+        prepare_environment(offer, serving)  # before anything of MONAI Label, which reads it once
+        import uvicorn
 
-    from medtrans.label.endpoints import guarded_app
-    from medtrans.label.studies import check_studies
+        from medtrans.label.endpoints import guarded_app
+        from medtrans.label.studies import check_studies
 
-    if not offer.remote:
-        check_studies(Path(offer.studies))
-    app = guarded_app(serving)
-    print(_greeting(app.state.label.info(), offer, serving), flush=True)
-    uvicorn.run(
-        app,
-        host=serving.host,
-        port=serving.port,
-        log_level="warning",
-        server_header=False,
-        ssl_certfile=serving.certificate,
-        ssl_keyfile=serving.certificate_key,
-    )
+        if not offer.remote:
+            check_studies(Path(offer.studies))
+        app = guarded_app(serving)
+        app.state.label.transit.clear()
+        print(_greeting(app.state.label.info(), offer, serving), flush=True)
+        keys: dict[str, Any] = {"ssl_certfile": serving.certificate, "ssl_keyfile": serving.certificate_key}
+        # of a request that breaks, uvicorn would tell folders; what broke is told by the app itself
+        uvicorn.Server(uvicorn.Config(app, log_level="critical", server_header=False, **keys)).run(sockets=[place])
+
+
+@contextlib.contextmanager
+def _listening(serving: Serving) -> Iterator[socket.socket]:
+    """The socket of the server's address, taken before the work of starting.
+
+    Raises:
+        InputError: it is taken by another program, or is not this machine's.
+    """
+    try:
+        family = socket.getaddrinfo(serving.host, serving.port, type=socket.SOCK_STREAM)[0][0]
+        place = socket.create_server((serving.host, serving.port), family=family)
+    except OSError as error:
+        problem = f"cannot be listened on ({error.strerror or error})"
+        raise InputError(f"{serving.host}:{serving.port}", problem, "Stop who listens there, or use --port") from error
+    with place:
+        yield place
+
+
+@contextlib.contextmanager
+def _alone(work: Path) -> Iterator[None]:
+    """Keep other servers off the folder of this one.
+
+    Raises:
+        InputError: there is one.
+    """
+    check_writable(work)
+    work.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(work / ".lock", timeout=0):
+            yield
+    except Timeout as error:
+        raise InputError(work, "is used by another server", "Give this one a folder of its own with --work") from error
 
 
 def prepare_environment(offer: Offer, serving: Serving) -> None:
     """Say everything by environment variables, which MONAI Label and the processes it starts read."""
     import medtrans.label.pydicom_names  # noqa: F401  before anything of MONAI Label
 
-    offer.work.mkdir(parents=True, exist_ok=True)
     conf = {
         "bundles": [bundle.to_json() for bundle in offer.bundles],
         "work": str(offer.work.resolve()),

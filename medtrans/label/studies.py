@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fnmatch
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -14,7 +13,6 @@ from monailabel.interfaces.exception import ImageNotFoundException
 
 from medtrans.cohorts.cases import Cases
 from medtrans.errors import InputError
-from medtrans.label.transit import dropped_on_failure
 
 VOLUMES = ("*.nii.gz", "*.nii", "*.nrrd", "*.mha")
 LABELS, LABELLED = "labels", "final"
@@ -60,12 +58,11 @@ class NamedWithin(LocalDatastore):
         Raises:
             InputError: the name is taken or cannot be one, or the file is no volume.
         """
-        with dropped_on_failure(Path(tempfile.gettempdir()), image_filename):
-            self._checked_type(image_filename)
-            if checked_name(image_id) in self._datastore.objects:
-                raise InputError(f"the image {image_id}", "is there already", "Remove it first, or use another name")
-            self._folder_of(self._datastore.image_path(), image_id)
-            return super().add_image(image_id, image_filename, image_info)
+        self._checked_type(image_filename)
+        if checked_name(image_id) in self._datastore.objects:
+            raise InputError(f"the image {image_id}", "is there already", "Remove it first, or use another name")
+        self._folder_of(self._datastore.image_path(), image_id)
+        return super().add_image(image_id, image_filename, image_info)
 
     def save_label(self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]) -> str:
         """Keep a target volume with an image.
@@ -74,10 +71,9 @@ class NamedWithin(LocalDatastore):
             InputError: the tag cannot be one, or the file is no volume.
             ImageNotFoundException: there is no such image.
         """
-        with dropped_on_failure(Path(tempfile.gettempdir()), label_filename):
-            self._checked_type(label_filename)
-            self._folder_of(self._datastore.label_path(checked_name(label_tag)), checked_name(image_id))
-            return super().save_label(image_id, label_filename, label_tag, label_info)
+        self._checked_type(label_filename)
+        self._folder_of(self._datastore.label_path(checked_name(label_tag)), checked_name(image_id))
+        return super().save_label(image_id, label_filename, label_tag, label_info)
 
     def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
         """Image and label of every study with a final label, and whose they are where a client said so."""

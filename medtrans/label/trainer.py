@@ -46,15 +46,24 @@ class BundleTrainer(TrainTask):
         """What the latest training came to; empty before."""
         return _without_places(latest_stats(self.folder) or {})
 
+    def chosen(self, request: Mapping[str, Any]) -> TrainingOptions:
+        """The options, with what a client chose.
+
+        Raises:
+            InputError: a value is none that can be.
+        """
+        return dataclasses.replace(
+            self.options, **{key: request[key] for key in EDITABLE if request.get(key, "") not in ("", None)}
+        )
+
     def __call__(self, request: Mapping[str, Any], datastore: Datastore) -> dict[str, Any]:
         """Train; MONAI Label calls it in a process of its own.
 
         Raises:
             MONAILabelException: the studies or the settings are refused.
         """
-        chosen = {key: request[key] for key in EDITABLE if request.get(key, "") != ""}
         try:
-            options = dataclasses.replace(self.options, **chosen)
+            options = self.chosen(request)
             stats = train_on_pairs(self.bundle.folder, self.bundle.models, datastore.datalist(), self.folder, options)
         except InputError as error:
             raise MONAILabelException(MONAILabelError.APP_TRAIN_FAILED, str(error)) from error

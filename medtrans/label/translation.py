@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from monailabel.interfaces.exception import MONAILabelError, MONAILabelException
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
@@ -24,6 +23,7 @@ from medtrans.files import file_hash
 from medtrans.label.derived import send_derived
 from medtrans.label.served import ServedBundle, modality_names
 
+FLOATS = ("float32", "float", "<f4", "f4")
 ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
 LIKE = "like"  # of a request: folder of the DICOM series that the image was made from
 EDITABLE = {"overlap": 0.25, "batch_size": 8}  # of the inference config, what a client may set for one request
@@ -99,10 +99,11 @@ class TranslationTask(InferTask):
         """
         try:
             ending, target = self._ending(request), self._target(request)
-            with _one_at_a_time, tempfile.TemporaryDirectory(dir=self.folder) as work:
+            place = Path(request.get("folder") or self.folder)
+            with _one_at_a_time, tempfile.TemporaryDirectory(dir=place) as work:
                 outputs, seconds = self._translate(request, Path(work))
                 sent = send_derived(outputs[target], request[LIKE], self.send) if request.get(LIKE) else {}
-                path = _kept(outputs[target], self.folder, ending)
+                path = _kept(outputs[target], place, ending)
             return str(path), self._told(path, target, seconds) | sent
         except InputError as error:
             told = _without_folders(str(error), [str(request["image"])])
@@ -111,7 +112,7 @@ class TranslationTask(InferTask):
     def _ending(self, request: Mapping[str, Any]) -> str:
         """The file type; a client that asks for integers would show labels."""
         wanted = request.get("result_dtype") or "float32"
-        if np.dtype(wanted).kind != "f":
+        if wanted not in FLOATS:
             problem = f"would cut physical units to {wanted}: a synthetic volume is no label map"
             raise InputError("result_dtype", problem, "Leave it out, and load the answer as a scalar volume")
         ending = str(request.get("result_extension") or ENDINGS[0])

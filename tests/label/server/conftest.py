@@ -36,6 +36,7 @@ class Server:
         folder: in which it was started: bundles, models, work.
         log: what it says.
         headers: sent with every request.
+        started_in: the working directory of its process.
     """
 
     url: str
@@ -43,6 +44,7 @@ class Server:
     log: Path
     process: subprocess.Popen
     headers: dict = field(default_factory=dict)
+    started_in: Path | None = None
 
     def ask(self, method, path, **options):
         """The response to a request, on a connection of its own."""
@@ -137,7 +139,7 @@ def launch():
                 stderr=file,
                 start_new_session=True,
             )
-        server = Server(f"http://127.0.0.1:{port}", work, log, process, headers or {})
+        server = Server(f"http://127.0.0.1:{port}", work, log, process, headers or {}, folder)
         running.append(server)
         deadline = time.monotonic() + 180
         while said not in log.read_text() or not _listens(port):

@@ -155,5 +155,9 @@ def test_a_refused_volume_is_told_in_one_line_without_the_servers_folders(server
 def test_what_is_asked_wrongly_is_told(server):
     assert server.ask("POST", "/infer/medgan", params={"image": "nobody"}).status_code == 404
     assert server.ask("POST", "/infer/nothing", params={"image": "one"}).status_code == 400
+    assert server.ask("POST", "/infer/medgan").status_code == 400
+    for wrong in ({"result_dtype": "foo"}, {"channels": 5}, {"channels": "one"}, {"result_extension": ".exe"}, []):
+        answer = server.ask("POST", "/infer/medgan", params={"image": "one"}, data={"params": json.dumps(wrong)})
+        assert answer.status_code == 400, wrong
     answer = server.ask("POST", "/infer/medgan", params={"image": "one"}, data={"params": '{"target": "CT"}'})
     assert "T2" in answer.json()["detail"]

@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from pathlib import Path
 
 import pytest
 
@@ -24,7 +25,7 @@ def test_no_path_comes_in_by_the_parameters(server, tiny_bundles):
     secret = tiny_bundles / "heads/head-0000/T1.nii"  # on this machine, but not among the studies
     for params in ({"image": str(secret)}, {"channels": [str(secret)]}, {"like": str(secret)}):
         answer = server.ask("POST", "/infer/medgan", params={"image": "one"}, data={"params": json.dumps(params)})
-        assert answer.status_code != 200 or "like" in params
+        assert answer.status_code != 200 or {"like", "image"} & set(params)  # which are passed over
         assert str(secret) not in answer.text or "is none of a study" in answer.text
 
 
@@ -38,15 +39,19 @@ def test_no_code_comes_in_by_the_parameters(server, key, value):
 
 
 @pytest.mark.parametrize("key", ["device", "max_epochs", "val_split", "pretrained"])
-def test_no_code_comes_in_by_the_settings_of_a_training(server, key, tmp_path):
-    mark = tmp_path / "ran"
-    server.ask("POST", "/train/medgan", json={key: f"$__import__('pathlib').Path('{mark}').touch()"})
-    for _ in range(600):
-        if (task := server.ask("GET", "/train/").json())["status"] not in ("SUBMITTED", "RUNNING"):
-            break
-        time.sleep(0.2)
-    assert task["status"] == "ERROR"
-    assert not mark.exists()
+@pytest.mark.parametrize("value", ["$__import__('os')._exit(1)", "@output_dir", 5.5, [1]])
+def test_no_code_comes_in_by_the_settings_of_a_training(server, key, value):
+    answer = server.ask("POST", "/train/medgan", json={key: value})
+    assert answer.status_code == 400
+    assert key in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("params", [{"images": ["x"]}, {"bundle_path": "/tmp"}, {"label_tag": "final"}])
+def test_a_batch_takes_no_places_and_no_tags(server, params):
+    answer = server.ask("POST", "/batch/infer/nothing", json=params)
+    assert answer.status_code == 400
+    refused = server.ask("POST", "/batch/infer/medgan", json={"overlap": "$1"})
+    assert refused.status_code == 400
 
 
 @pytest.mark.parametrize("tag", ["../../../escaped", "/tmp/escaped", ".."])
@@ -68,7 +73,8 @@ def test_nothing_is_written_outside_the_studies(server, studies, image):
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("PUT", "/model/medgan"), ("DELETE", "/model/medgan"), ("GET", "/logs/"), ("GET", "/proxy/dicom/qido/x"),
+        ("GET", "/datastore/dataset"), ("PUT", "/model/medgan"), ("DELETE", "/model/medgan"), ("GET", "/logs/"),
+        ("GET", "/proxy/dicom/qido/x"),
         ("PUT", "/session/"), ("POST", "/infer/wsi/medgan"), ("POST", "/reload"), ("GET", "/docs"), ("GET", "/ohif/x"),
         ("POST", "/train/"),
     ],
@@ -108,14 +114,34 @@ def test_the_log_names_no_study(server):
 
 
 def test_nothing_of_a_request_stays(server, studies):
-    with (studies / "one.nii.gz").open("rb") as file:
-        server.ask("POST", "/infer/medgan?output=image", files={"file": file})
-    server.ask("POST", "/infer/medgan?output=image", files={"file": ("a.nii.gz", b"nothing")})
+    volume = (studies / "one.nii.gz").read_bytes()
+    good, bad = ("Hans.nii.gz", volume), ("Hans.nii.gz", b"nothing")
+    for path, files, params in (
+        ("/infer/medgan?output=image", {"file": good}, "{}"),
+        ("/infer/medgan?output=all", {"file": good}, "{}"),
+        ("/infer/medgan?output=json", {"file": good}, "{}"),
+        ("/infer/medgan?output=dicom_seg", {"file": good}, "{}"),
+        ("/infer/medgan", {"file": good}, "{"),
+        ("/infer/medgan", {"file": good}, '{"save_label": true}'),
+        ("/infer/medgan", {"file": bad}, "{}"),
+        ("/infer/medgan", {"file": good, "label": good}, "{}"),
+        ("/infer/nothing?session_id=x", {"file": good}, "{}"),
+    ):
+        server.ask("POST", path, files=files, data={"params": params})
+    server.ask("PUT", "/datastore/image?image=new", files={"file": good}, data={"params": "{"})
+    server.ask("PUT", "/datastore/label?image=nobody&tag=final", files={"label": good})
     for _ in range(50):  # they are removed after the answer is sent
         if not (left := list((server.folder / "work/transit").iterdir())):
             break
         time.sleep(0.1)
     assert not left
+
+
+def test_a_client_cannot_put_a_synthetic_volume_in_the_place_of_a_real_target(server, studies):
+    asked = {"params": '{"save_label": true, "label_tag": "final"}'}
+    assert server.ask("POST", "/infer/medgan", params={"image": "one"}, data=asked).status_code == 200
+    assert not (studies / "labels/final/one.nii.gz").exists()
+    assert (studies / "labels/original/one.nii.gz").is_file()
 
 
 @pytest.fixture(scope="module")
@@ -187,13 +213,16 @@ def realm():
         def log_message(self, *_):
             pass
 
-    def signed(*roles, by=key, algorithm="RS256"):
+    def signed(*roles, by=key, algorithm="RS256", **changed):
         claims = {"preferred_username": "u", "email": "u@x", "name": "U", "realm_access": {"roles": list(roles)}}
+        claims |= {"iss": url, "azp": "monailabel-app", "exp": time.time() + 600} | changed
+        claims = {key: value for key, value in claims.items() if value is not None}
         return {"Authorization": f"Bearer {jwt.encode(claims, by, algorithm=algorithm)}"}
 
     http = ThreadingHTTPServer(("127.0.0.1", 0), Realm)
+    url = f"http://127.0.0.1:{http.server_port}"
     threading.Thread(target=http.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{http.server_port}", signed
+    yield url, signed
     http.shutdown()
 
 
@@ -205,6 +234,10 @@ def test_monai_labels_own_authentication_tells_roles_apart(start, studies, realm
     server = start(studies, environment=environment)
     assert server.ask("GET", "/info/").status_code == 401
     assert server.ask("GET", "/").status_code == 401
+    assert server.ask("GET", "/openapi.json").status_code == 401
+    for changed in ({"iss": "http://elsewhere"}, {"azp": "other"}, {"exp": time.time() - 60}, {"exp": None}):
+        assert server.ask("GET", "/info/", headers=signed("monailabel-user", **changed)).status_code == 401
+    assert server.ask("GET", "/info/", headers=signed(realm_access=None)).status_code == 403
     assert server.ask("GET", "/info/", headers=signed("monailabel-user")).status_code == 200
     assert server.ask("GET", "/info/", headers=signed("somebody")).status_code == 403
     stranger = rsa.generate_private_key(65537, 2048)
@@ -213,6 +246,9 @@ def test_monai_labels_own_authentication_tells_roles_apart(start, studies, realm
     assert server.ask("GET", "/info/", headers=forged).status_code == 401
     user = signed("monailabel-user")
     assert server.ask("POST", "/train/medgan", json={}, headers=user).status_code == 403
+    saving = {"params": '{"save_label": true}'}
+    assert server.ask("POST", "/infer/medgan?image=one", data=saving, headers=user).status_code == 403
+    assert server.ask("POST", "/infer/medgan?image=one", headers=user).status_code == 200
     assert server.ask("DELETE", "/datastore/image?id=one", headers=user).status_code == 403
 
 
@@ -225,3 +261,58 @@ def test_a_network_is_not_served_without_asking_who_is_there(host):
         check_serving(Serving(host=host))
     check_serving(Serving(host=host, token="x" * 20))
     check_serving(Serving(host="127.0.0.1"))
+
+
+def test_a_token_and_a_log_in_are_not_asked_for_together(monkeypatch):
+    from medtrans.errors import InputError
+    from medtrans.label.server import Serving, check_serving
+
+    monkeypatch.setenv("MONAI_LABEL_AUTH_ENABLE", "true")
+    with pytest.raises(InputError, match="Use one of them"):
+        check_serving(Serving(token="x" * 20))
+
+
+def test_a_port_or_a_folder_that_is_in_use_is_told_at_once(server, studies, tmp_path):
+    import subprocess
+    import sys
+
+    words = [sys.executable, "-m", "medtrans.cli", "label", str(studies), "--bundles", "bundles/medgan"]
+    port = server.url.rpartition(":")[2]
+    for options, told in ((["--port", port], "listened on"), (["--port", "0"], "is used by another server")):
+        work = tmp_path if "listened" in told else server.folder / "work"
+        done = subprocess.run(
+            [*words, *options, "--work", str(work)], cwd=server.started_in, capture_output=True, text=True
+        )
+        assert done.returncode not in (0, None)
+        assert told in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_the_server_ends_at_once_and_its_trainings_with_it(start, tiny_bundles, tmp_path):
+    import os
+    import shutil
+    import signal
+
+    for name, modality in (("", "T1"), ("labels/final", "T2")):
+        (tmp_path / name).mkdir(parents=True, exist_ok=True)
+        for number in range(3):
+            shutil.copy(tiny_bundles / f"heads/head-000{number}/{modality}.nii", tmp_path / name / f"head{number}.nii")
+    server = start(tmp_path)
+    for _ in range(2):  # one runs, one waits
+        asked = {"max_epochs": 100000, "device": "cpu"}
+        assert server.ask("POST", "/train/medgan?enqueue=true", json=asked).status_code == 200
+    while server.ask("GET", "/train/?check_if_running=true").status_code == 404:
+        time.sleep(0.2)
+    os.kill(server.process.pid, signal.SIGTERM)
+    server.process.wait(20)
+    left = [path for path in Path("/proc").glob("[0-9]*/environ") if _of_work(path, server.folder)]
+    assert not left
+
+
+def _of_work(environ, folder):
+    """Whether a process was started for a server's folder."""
+    try:
+        return str(folder).encode() in environ.read_bytes()
+    except OSError:
+        return False

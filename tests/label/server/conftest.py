@@ -37,6 +37,7 @@ class Server:
         log: what it says.
         headers: sent with every request.
         started_in: the working directory of its process.
+        ca: who signed its certificate, where it speaks https.
     """
 
     url: str
@@ -45,13 +46,15 @@ class Server:
     process: subprocess.Popen
     headers: dict = field(default_factory=dict)
     started_in: Path | None = None
+    ca: str | None = None
 
     def ask(self, method, path, **options):
         """The response to a request, on a connection of its own."""
         import requests
 
         headers = self.headers | options.pop("headers", {})
-        return requests.request(method, self.url + path, headers=headers, timeout=300, **options)
+        secure = {"verify": self.ca} if self.ca else {}
+        return requests.request(method, self.url + path, headers=headers, timeout=300, **secure, **options)
 
     def volume(self, model, path, **options):
         """The bytes of the volume that a model answers with, and the file type's ending."""
@@ -128,7 +131,7 @@ def launch():
     """
     running = []
 
-    def launch(words, port, work, folder, said="", environment=None, headers=None):
+    def launch(words, port, work, folder, said="", environment=None, headers=None, ca=None):
         log = work / "server.log"
         with log.open("w") as file:
             process = subprocess.Popen(
@@ -139,7 +142,8 @@ def launch():
                 stderr=file,
                 start_new_session=True,
             )
-        server = Server(f"http://127.0.0.1:{port}", work, log, process, headers or {}, folder)
+        url = f"http{'s' if ca else ''}://127.0.0.1:{port}"
+        server = Server(url, work, log, process, headers or {}, folder, ca)
         running.append(server)
         deadline = time.monotonic() + 180
         while said not in log.read_text() or not _listens(port):
@@ -163,12 +167,14 @@ def free_port():
 def start(tmp_path_factory, tiny_bundles, launch):
     """``start(studies, *options)`` starts ``medtrans label``."""
 
-    def start(studies, *options, environment=None, headers=None, bundles="bundles/medgan", folder=tiny_bundles):
+    def start(
+        studies, *options, environment=None, headers=None, bundles="bundles/medgan", folder=tiny_bundles, ca=None
+    ):
         port, work = _free_port(), tmp_path_factory.mktemp("work")
         chosen = ["--bundles", bundles] if bundles else []
         words = ["-m", "medtrans.cli", "label", str(studies), *chosen, "--port", str(port)]
         words += ["--work", str(work / "work"), *options]
-        return launch(words, port, work, folder, "Stop it with", environment, headers)
+        return launch(words, port, work, folder, "Stop it with", environment, headers, ca)
 
     return start
 

@@ -48,7 +48,7 @@ def pacs(request, write_mr_series, tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_every_command_of_the_page_runs(start, place, pacs):
+def test_every_command_of_the_page_runs(start, launch, free_port, place, pacs, tmp_path):
     server, ran = None, 0
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     for command in [line for block in BASH.findall(PAGE.read_text()) for line in block.splitlines()]:
@@ -61,6 +61,15 @@ def test_every_command_of_the_page_runs(start, place, pacs):
             if server is not None:
                 server.stop()
             server = None if words[2] == DICOMWEB and pacs is None else started(start, words[2:], place, pacs)
+        elif words[0] == "export":
+            name, value = command.removeprefix("export ").split("=", 1)
+            said = subprocess.run(["bash", "-c", f"echo {value}"], cwd=place, env=environment, capture_output=True)
+            environment[name] = said.stdout.decode().strip()
+        elif words[:2] == ["monailabel", "start_server"]:
+            server.stop()
+            options, port = words[1:], free_port()
+            options[options.index("--port") + 1] = str(port)
+            server = launch(["-m", "monailabel.main", *options], port, tmp_path, place, environment=environment)
         elif "$SERIES" in command and pacs is None:
             continue
         else:

@@ -146,12 +146,47 @@ def test_a_client_cannot_put_a_synthetic_volume_in_the_place_of_a_real_target(se
 
 @pytest.fixture(scope="module")
 def guarded(start, studies, tmp_path_factory):
-    """A server that asks for a token, takes 1 MiB, and lets one viewer's pages in."""
-    file = tmp_path_factory.mktemp("secret") / "token"
+    """A server that asks for a token, speaks https, takes 1 MiB, and lets one viewer's pages in."""
+    folder = tmp_path_factory.mktemp("secret")
+    file = folder / "token"
+    certificate, key = _self_signed(folder)
     file.write_text("a-token-of-this-test-alone\n")
     file.chmod(0o600)
     options = ["--token-file", str(file), "--max-upload", "1", "--allow-origin", "https://viewer.example"]
-    return start(studies, *options, headers={"Authorization": "Bearer a-token-of-this-test-alone"})
+    options += ["--certificate", certificate, "--certificate-key", key]
+    return start(studies, *options, headers={"Authorization": "Bearer a-token-of-this-test-alone"}, ca=certificate)
+
+
+def _self_signed(folder):
+    """Files of a certificate for this machine, and of its key."""
+    import datetime
+    import ipaddress
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import NameOID
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(hours=1))
+        .add_extension(address, critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "c.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (folder / "k.pem").write_bytes(key.private_bytes(*form))
+    return str(folder / "c.pem"), str(folder / "k.pem")
 
 
 def test_without_the_token_there_is_nothing(guarded):
@@ -159,7 +194,8 @@ def test_without_the_token_there_is_nothing(guarded):
 
     for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic YTpi"}):
         for path in ("/", "/info/", "/datastore/", "/openapi.json", "/nothing"):
-            assert requests.get(guarded.url + path, headers=headers, timeout=30).status_code == 401
+            assert requests.get(guarded.url + path, headers=headers, timeout=30, verify=guarded.ca).status_code == 401
+    assert guarded.url.startswith("https:")
     assert guarded.ask("GET", "/info/").status_code == 200
     assert "a-token" not in guarded.log.read_text()
 

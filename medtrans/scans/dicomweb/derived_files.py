@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pydicom
+
 from medtrans.errors import InputError
 from medtrans.scans.derived.provenance import MANUFACTURER
 from medtrans.scans.derived.sources import says_synthetic
+from medtrans.scans.dicomweb.completeness import is_incomplete
 from medtrans.scans.export.finding import list_files, scan_files
 from medtrans.scans.export.headers import DIRECTORY, ScanFile
 
@@ -58,17 +61,18 @@ def derived_series(folder: Path) -> list[DerivedSeries]:
 
 
 def _refuse_damaged(folder: Path, files: Sequence[ScanFile]) -> None:
-    damaged = [file for file in files if file.failed or _incomplete(file)]
+    damaged = [file for file in files if _damaged(file)]
     if damaged:
         problem = f"holds damaged DICOM files: {len(damaged)} of {len(files)}"
         raise InputError(folder, problem, "Export the series again, to another folder")
 
 
-def _incomplete(file: ScanFile) -> bool:
-    """Whether a UID or pixels are missing, which a PACS may well store without a word."""
-    if not all(file.tags.get(keyword) for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")):
+def _damaged(file: ScanFile) -> bool:
+    """Whether it cannot be read, or not whole: a PACS may well store it without a word."""
+    try:
+        return file.failed or is_incomplete(pydicom.dcmread(file.path, force=True))
+    except Exception:  # damaged in one of many ways
         return True
-    return file.pixels is not None and sum(file.pixels) > file.path.stat().st_size
 
 
 def _refuse_others(folder: Path, files: Sequence[ScanFile]) -> None:

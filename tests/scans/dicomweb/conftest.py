@@ -31,6 +31,7 @@ class StandIn:
         forgetful: says that it stored, and stores nothing.
         indexing: searches that find nothing of what was stored.
         page: rows of a search at most; ``endless`` ignores the offset.
+        broken_off: bytes after which the connection is closed while a series is given, without a length beforehand.
     """
 
     def __init__(self):
@@ -38,7 +39,7 @@ class StandIn:
         self.authorization = self.kind = ""
         self.status, self.body, self.largest, self.page, self.seen = 200, b"", 1 << 40, 1 << 40, 0
         self.reasons, self.forgetful, self.endless, self.location, self.indexing = {}, False, False, "", 0
-        self.failing = 0
+        self.failing, self.broken_off = 0, None
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_port}/pacs"
@@ -56,13 +57,15 @@ class StandIn:
                 pass
 
             def answer(self, status, content=b"", kind="application/dicom+json"):
+                cut = pacs.broken_off is not None and kind.startswith("multipart")
                 self.send_response(status)
                 if pacs.location:
                     self.send_header("Location", pacs.location)
                 self.send_header("Content-Type", kind)
-                self.send_header("Content-Length", str(len(content)))
+                if not cut:
+                    self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
-                self.wfile.write(content)
+                self.wfile.write(content[: pacs.broken_off] if cut else content)
 
             def do_GET(self):
                 pacs.requests.append(("GET", self.path, dict(self.headers), 0))

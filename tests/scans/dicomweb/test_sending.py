@@ -259,6 +259,17 @@ def test_files_cut_off_are_refused(derived, pacs):
     assert pacs.requests == []
 
 
+def test_files_with_fewer_pixels_than_their_header_describes_are_refused(derived, pacs):
+    folder = derived()
+    path = next(folder.rglob("0003.dcm"))
+    image = pydicom.dcmread(path)
+    image.PixelData = image.PixelData[:-10]
+    image.save_as(path)
+    with pytest.raises(InputError, match="damaged DICOM files: 1 of 5"):
+        send_series(folder, pacs.url)
+    assert pacs.requests == []
+
+
 def test_a_series_under_a_pseudonym_is_sent_too(derived, pacs, tmp_path):
     folder = derived(rules=Deidentifier(Key(tmp_path / "key.json"), Choices(frozenset())))
     assert [row["status"] for row in send_series(folder, pacs.url)] == ["ok"]

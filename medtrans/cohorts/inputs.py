@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from medtrans.cohorts.cases import Cases
-from medtrans.cohorts.selection import _plain, _sidecar, _source
+from medtrans.cohorts.selection import _sidecar, _source, plain_unit
 from medtrans.errors import InputError
 
 VOLUMES = (".nii", ".nii.gz")
@@ -107,7 +107,7 @@ def _unlike(paths: Sequence[Path], modalities: Sequence[Modality]) -> InputError
         if kind and stated in DICOM_MODALITY.values() and stated != kind:
             problem = f"is of modality {stated}, says its sidecar, but the model translates {name} ({kind})"
             return InputError(path, problem, f"Give a volume of {name}, or use another bundle")
-        if _plain(unit) and _plain(wanted) and _plain(unit) != _plain(wanted):
+        if plain_unit(unit) and plain_unit(wanted) and plain_unit(unit) != plain_unit(wanted):
             problem = f"is in {unit}, says its sidecar, but the model translates {name} in {wanted}"
             return InputError(path, problem, f"Give it in {wanted}, or use another bundle")
     return None

@@ -227,12 +227,12 @@ def _disagreements(recipe: Recipe, sources: Mapping[str, Source]) -> list[str]:
     problems = [f"pairs volumes of different subjects ({', '.join(sorted(patients))})"] if len(patients) > 1 else []
     for name, source in sources.items():
         unit = recipe.modalities[name].unit
-        if unit is not None and source.unit is not None and _plain(unit) != _plain(source.unit):
+        if unit is not None and source.unit is not None and plain_unit(unit) != plain_unit(source.unit):
             problems.append(f"{name} is in {source.unit or 'no unit'}, the recipe expects {unit or 'no unit'}")
     return problems
 
 
-def _plain(unit: str) -> str:
+def plain_unit(unit: str) -> str:
     """``Bq/mL`` and DICOM's ``BQML`` are one unit, ``SUV`` and ``SUVbw`` another."""
     plain = unit.lower().replace(" ", "")
     return "" if plain in NO_UNIT else plain.replace("suvbw", "suv").replace("bqml", "bq/ml")

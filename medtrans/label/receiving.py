@@ -23,9 +23,13 @@ from medtrans.errors import InputError
 from medtrans.label.application import TranslationApp
 from medtrans.label.trainer import EDITABLE as OF_TRAINING
 from medtrans.label.translation import EDITABLE as OF_TRANSLATION
+from medtrans.label.translation import SOURCE_UNIT
 
 # What a client may say of one translation; clients of MONAI Label say more, which is passed over.
-OF_REQUEST = {*OF_TRANSLATION, "target", "channels", "result_extension", "result_dtype", "push", "save_label"}
+OF_REQUEST = {
+    *(*OF_TRANSLATION, SOURCE_UNIT, "target", "channels"),
+    *("result_extension", "result_dtype", "push", "save_label"),
+}
 OF_BATCH = {*OF_TRANSLATION, "max_batch_size"}
 WRITES = ("push", "save_label")
 

@@ -16,6 +16,7 @@ from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
 from medtrans.cohorts import translation_items
 from medtrans.cohorts.modalities import read_modalities
+from medtrans.cohorts.selection import plain_unit
 from medtrans.engines.many_cases import Inference
 from medtrans.engines.synthesis import Method, record, sources_of
 from medtrans.errors import InputError
@@ -25,6 +26,7 @@ from medtrans.label.served import ServedBundle, modality_names
 
 FLOATS = ("float32", "float", "<f4", "f4")
 ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
+SOURCE_UNIT = "source_unit"  # of a request: what its image is in, where the client knows
 LIKE = "like"  # of a request: folder of the DICOM series that the image was made from
 EDITABLE = {"overlap": 0.25, "batch_size": 8}  # of the inference config, what a client may set for one request
 NOTICE = "SYNTHETIC, NOT FOR DIAGNOSIS"
@@ -80,6 +82,7 @@ class TranslationTask(InferTask):
             "target": ", ".join(target),
             "sources": source,
             "targets": target,
+            "source_units": [str(entry.get("unit") or "") for entry in modalities["source"]],
             "unit": modalities["target"][0]["unit"],
             "notice": NOTICE,
         }
@@ -136,6 +139,7 @@ class TranslationTask(InferTask):
             named = ", ".join(entry["modality"] for entry in sources)
             problem = f"translates {len(sources)} volumes ({named}), but was given {len(paths)}"
             raise InputError(self.title, problem, 'Name the others of the same subject in "channels", in this order')
+        _refuse_unit(str(request.get(SOURCE_UNIT) or ""), sources[0])
         items = translation_items(paths, sources, work=work)
         if len(items) != 1:
             raise InputError("image", f"holds {len(items)} volumes", "Send one volume at a time")
@@ -196,6 +200,14 @@ def _number(key: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, type(EDITABLE[key]))):
         raise InputError(f"{key} {value!r}", "is no such number", f"Give one such as {EDITABLE[key]}")
     return value
+
+
+def _refuse_unit(unit: str, entry: Mapping[str, Any]) -> None:
+    """Refuse an image in another unit than the model's, as the sidecar of a converted one would be."""
+    wanted = str(entry.get("unit") or "")
+    if plain_unit(unit) and plain_unit(wanted) and plain_unit(unit) != plain_unit(wanted):
+        problem = f"is in {unit}, but the model translates {entry['modality']} in {wanted}"
+        raise InputError("image", problem, f"Give it in {wanted}, or use another bundle")
 
 
 def _without_folders(reason: str, paths: Sequence[str]) -> str:

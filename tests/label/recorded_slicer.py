@@ -201,11 +201,12 @@ class _Display:
 
 
 class Volume:
-    """A ``vtkMRMLScalarVolumeNode``: ``array`` (I, J, K), ``affine`` from voxels to RAS mm."""
+    """A ``vtkMRMLScalarVolumeNode``: ``array`` (I, J, K), ``affine`` from voxels to RAS mm, ``units`` in UCUM."""
 
     def __init__(self, name, array=None, affine=None, storage=None):
         self.name, self.image, self.affine = name, _ImageData(array) if array is not None else None, affine
         self.storage, self.transform, self.attributes, self.display = storage, None, {}, None
+        self.units = None
 
     def __getattribute__(self, name):
         if name[0].isupper():
@@ -257,6 +258,11 @@ class Volume:
     def SetAttribute(self, key, value):  # noqa: N802
         self.attributes[key] = value
 
+    def GetVoxelValueUnits(self):  # noqa: N802
+        if self.units is None:
+            return None
+        return SimpleNamespace(GetCodeValue=lambda: self.units, GetCodeMeaning=lambda: "a meaning")
+
     def GetStorageNode(self):  # noqa: N802
         return self.storage
 
@@ -296,21 +302,31 @@ class _Scene:
 class RecordedSlicer:
     """The modules ``slicer``, ``qt``, ``ctk``, ``vtk`` for ``sys.modules``, and what was asked of them.
 
-    ``errors`` are the messages shown, ``layers`` the calls of ``setSliceViewerLayers``, ``settings`` what is kept.
+    ``errors`` are the messages shown, ``layers`` the calls of ``setSliceViewerLayers``, ``settings`` what is kept,
+    ``dicom`` the DICOM database: (SOPInstanceUID, tag) -> value.
     """
 
     def __init__(self, folder):
         self.scene, self.errors, self.layers, self.settings, self.chosen_file = _Scene(), [], [], {}, ""
-        util = SimpleNamespace(
+        self.dicom = {}
+        self.util = util = SimpleNamespace(
             exportNode=self._export,
+            saveNode=self._save,
             loadVolume=self._load,
             setSliceViewerLayers=self._set_layers,
             errorDisplay=lambda text, windowTitle=None: self.errors.append(text),
         )
         app = SimpleNamespace(temporaryPath=str(folder))
+        database = SimpleNamespace(instanceValue=lambda uid, tag: self.dicom.get((uid, tag), ""))
         self.modules = {
             "slicer": _module(
-                "slicer", mrmlScene=self.scene, util=util, app=app, qMRMLNodeComboBox=_NodeComboBox, __path__=[]
+                "slicer",
+                mrmlScene=self.scene,
+                util=util,
+                app=app,
+                dicomDatabase=database,
+                qMRMLNodeComboBox=_NodeComboBox,
+                __path__=[],
             ),
             "slicer.ScriptedLoadableModule": _scripted_module(),
             "vtk": _module("vtk", vtkMatrix4x4=_Matrix, vtkImageData=_ImageData, VTK_FLOAT=np.float32),
@@ -344,6 +360,15 @@ class RecordedSlicer:
     def _export(self, node, filename, properties=None, world=False):
         _main_thread_only()
         nibabel.save(nibabel.Nifti1Image(node.image.array, node.affine), filename)
+        return True
+
+    def _save(self, node, filename, properties=None):
+        """As the real one: from now on the node belongs to this file."""
+        self._export(node, filename)
+        if node.storage is None:
+            node.storage = SimpleNamespace(file=filename)
+            self.scene.nodes.append(node.storage)
+        node.storage.file = filename
         return True
 
     def _load(self, filename, properties=None):

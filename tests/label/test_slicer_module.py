@@ -189,6 +189,88 @@ def test_a_model_of_several_sources_is_not_given_half_of_them(panel, slicer, sta
     assert len(stand_in.requests) == 1
 
 
+@pytest.fixture
+def of_pet(panel, stand_in):
+    """The panel, connected to a server with one model, of PET in SUV."""
+    about = {"source": "PET", "sources": ["PET"], "source_units": ["SUV"], "target": "CT", "unit": "HU"}
+    stand_in.replies["GET", "/info/"] = {"models": {"medgan": about}, "trainers": {}}
+    _connect(panel)
+    return panel
+
+
+def test_the_panel_says_what_unit_the_source_must_be_in(of_pet, slicer):
+    assert of_pet.model_box.rows == ["PET (SUV) → CT (HU), medgan"]
+    of_pet.translate_button.click()
+    assert "It expects SUV, this volume does not say its unit." in of_pet.status.text
+    _wait(of_pet)
+    assert slicer.layers
+
+
+@pytest.mark.parametrize(("units", "told"), [("Bq/mL", "Bq/ml"), ("[hnsf'U]", "HU"), ("{SUVlbm}g/ml", "suvlbm")])
+def test_a_volume_in_another_unit_is_refused_before_anything_is_sent(units, told, of_pet, slicer, stand_in):
+    slicer.t1.units = units
+    of_pet.translate_button.click()
+    (error,) = slicer.errors
+    assert error.startswith(f"This volume is in {told}, but medgan translates PET in SUV: choose another volume.")
+    assert not stand_in.asked("POST", "/infer/medgan")
+    assert list(slicer.temporary.iterdir()) == []
+
+
+@pytest.mark.parametrize("units", ["{SUVbw}g/ml", "g/ml{SUVbw}", "SUV", "SUVbw"])
+def test_a_volume_in_the_models_unit_however_spelled_is_sent_with_it(units, of_pet, slicer, stand_in):
+    slicer.t1.units = units
+    of_pet.translate_button.click()
+    assert "does not say" not in of_pet.status.text
+    _wait(of_pet)
+    assert b'"source_unit": "SUV"' in stand_in.asked("POST", "/infer/medgan")[0].form["params"][1]
+    assert not slicer.errors
+
+
+def test_without_a_unit_in_the_scene_that_of_the_dicom_images_counts(of_pet, slicer, stand_in):
+    """Slicer's own reader gives PET as it is stored, and no unit."""
+    slicer.t1.attributes["DICOM.instanceUIDs"] = "1.2.3.4 1.2.3.5"
+    slicer.dicom["1.2.3.4", "0054,1001"] = "BQML"
+    of_pet.translate_button.click()
+    assert "is in Bq/ml" in slicer.errors[-1]
+    slicer.dicom["1.2.3.4", "0054,1001"], slicer.dicom["1.2.3.4", "0054,1006"] = "GML", "LBM"
+    of_pet.translate_button.click()
+    assert "is in suvlbm" in slicer.errors[-1]
+    assert not stand_in.asked("POST", "/infer/medgan")
+    slicer.dicom["1.2.3.4", "0054,1006"] = ""
+    of_pet.translate_button.click()
+    _wait(of_pet)
+    slicer.dicom["1.2.3.4", "0054,1001"], slicer.t1.units = "BQML", "1"  # a program's own result, without unit
+    of_pet.translate_button.click()
+    _wait(of_pet)
+    assert len(stand_in.asked("POST", "/infer/medgan")) == len(slicer.errors) == 2
+
+
+def test_a_server_that_does_not_tell_its_unit_is_told_that_of_the_volume(panel, slicer, stand_in):
+    slicer.t1.units = "[hnsf'U]"
+    _connect(panel)
+    panel.translate_button.click()
+    _wait(panel)
+    assert b'"source_unit": "HU"' in stand_in.asked("POST", "/infer/medgan")[0].form["params"][1]
+    assert not slicer.errors
+
+
+def test_a_slicer_that_cannot_export_saves_a_copy_and_leaves_the_volume_its_file(panel, slicer, stand_in):
+    del slicer.util.exportNode
+    slicer.t1.storage = SimpleNamespace(file="/data/t1.nrrd")
+    slicer.t1.transform = "vtkMRMLLinearTransformNode7"
+    before = list(slicer.scene.nodes)
+    _connect(panel)
+    panel.translate_button.click()
+    assert slicer.scene.nodes == before
+    _wait(panel)
+    sent = nibabel.Nifti1Image.from_bytes(gzip.decompress(stand_in.asked("POST", "/infer/medgan")[0].form["file"][1]))
+    np.testing.assert_array_equal(sent.get_fdata(), slicer.t1.image.array)
+    np.testing.assert_allclose(sent.affine, AFFINE, atol=1e-4)
+    assert slicer.t1.storage.file == "/data/t1.nrrd"
+    assert slicer.layers[-1][1] is slicer.t1
+    assert not slicer.errors
+
+
 def test_a_second_translation_has_a_name_of_its_own(panel, slicer):
     _connect(panel)
     for _ in range(2):
@@ -394,6 +476,17 @@ def test_training_is_started_watched_and_stopped_from_the_panel(panel, slicer, s
     _wait(panel)
     _wait(panel, "_training_timer", lambda: not panel._training_timer.running)
     assert "Connect again" in panel.training.text
+    assert not slicer.errors
+
+
+def test_a_question_that_fails_does_not_end_the_watch_over_a_training(panel, slicer, stand_in):
+    stand_in.replies["GET", "/train/"] = (502, "text/plain", b"the proxy is restarted")
+    _connect(panel)
+    _wait(panel, "_training_timer", lambda: "the proxy is restarted" in panel.training.text)
+    assert panel._training_timer.running
+    stand_in.replies["GET", "/train/"] = {"status": "DONE", "details": ["epoch 3/3"]}
+    _wait(panel, "_training_timer", lambda: not panel._training_timer.running)
+    assert "Training done: epoch 3/3" in panel.training.text
     assert not slicer.errors
 
 

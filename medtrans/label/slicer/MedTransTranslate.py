@@ -48,6 +48,7 @@ CONNECT_SECONDS = 10.0  # a server that does not even take the connection by the
 QUICK_SECONDS = 60.0  # questions that a server answers from memory; it answers none while it translates
 LONG_SECONDS = 3600.0  # a large volume on a server without a GPU
 BLOCK = 1 << 20  # bytes sent at a time
+PET_UNITS, SUV_TYPE = "0054,1001", "0054,1006"  # in DICOM
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -66,7 +67,8 @@ class Model(NamedTuple):
     """A translation that the server offers, as its ``/info/`` says it.
 
     ``options`` are the numbers of its configuration that a request may change (overlap, batch size), ``volumes`` how
-    many it translates together, ``one_of_several`` whether it makes further targets, so that a request must name one.
+    many it translates together, ``one_of_several`` whether it makes further targets, so that a request must name one,
+    ``source_unit`` what the source must be in, empty where the server does not say so.
     """
 
     name: str
@@ -77,12 +79,13 @@ class Model(NamedTuple):
     options: dict[str, float]
     volumes: int = 1
     one_of_several: bool = False
+    source_unit: str = ""
 
     @property
     def title(self) -> str:
-        """Such as ``T1 → CT (HU), medgan``."""
-        unit = f" ({self.unit})" if self.unit else ""
-        return f"{self.source} → {self.target}{unit}, {self.name}"
+        """Such as ``PET (SUV) → CT (HU), medgan``."""
+        source, target = (f" ({unit})" if unit else "" for unit in (self.source_unit, self.unit))
+        return f"{self.source}{source} → {self.target}{target}, {self.name}"
 
 
 class Answer(NamedTuple):
@@ -113,9 +116,27 @@ def _translations(name: str, about: dict[str, Any]) -> Iterator[Model]:
         if isinstance(value, (int, float)) and not isinstance(value, bool)
     }
     volumes = len(about.get("sources") or [about["source"]])
+    source_units = about.get("source_units") or []
+    source_unit = str(source_units[0] or "") if len(source_units) == volumes == 1 else ""
+    description, several = str(about.get("description") or ""), len(targets) > 1
     for target in targets:
-        description = str(about.get("description") or "")
-        yield Model(name, str(about["source"]), str(target), unit, description, options, volumes, len(targets) > 1)
+        yield Model(name, str(about["source"]), str(target), unit, description, options, volumes, several, source_unit)
+
+
+NO_UNIT = ("", "1", "nounits", "nounit", "arbitrary", "au", "us", "none", "unknown")
+SPELLINGS = {"hnsfu": "HU", "hu": "HU", "hounsfieldunit": "HU", "bqml": "Bq/ml", "suv": "SUV", "suvbw": "SUV"}
+
+
+def plain_unit(unit: str) -> str:
+    """Return one spelling for those of DICOM, UCUM and the server: ``HU``, ``Bq/ml``, ``SUV``; empty for none.
+
+    SUV is by body weight; by lean body mass or surface it is another unit.
+    """
+    plain = re.sub(r"[^a-z0-9]", "", unit.lower())
+    if "suv" in plain:
+        plain = plain.replace("gml", "").replace("cm2ml", "")
+        plain = "suvlbm" if plain.startswith("suvlbm") else plain
+    return "" if plain in NO_UNIT else SPELLINGS.get(plain, plain)
 
 
 class Client:
@@ -511,9 +532,19 @@ class MedTransTranslateLogic(ScriptedLoadableModuleLogic):
         if volume is None or volume.GetImageData() is None:
             raise ServerError("There are no voxels in this volume: load or choose another one.")
         path = os.path.join(folder, name + ".nii.gz")
-        if not slicer.util.exportNode(volume, path, {}) or not os.path.isfile(path):
+        if not write_volume(volume, path) or not os.path.isfile(path):
             raise ServerError("Slicer could not write this volume as NIfTI: is it a scalar volume on a regular grid?")
         return path
+
+    def checked_unit(self, volume: Any, model: Model) -> str:
+        """Return the unit of the voxels, empty where nothing says it; one that ``model`` does not take is refused."""
+        unit = unit_of(volume)
+        if unit and plain_unit(model.source_unit) not in ("", unit):
+            raise ServerError(
+                f"This volume is in {unit}, but {model.name} translates {model.source} in {model.source_unit}: choose "
+                "another volume. If its voxels were converted since it was loaded, save it as NIfTI and load that."
+            )
+        return unit
 
     def load(self, answer: Answer, volume: Any, model: Model) -> Any:
         """Bring the answer into the scene as a scalar volume on ``volume``'s grid, under its transform; the node.
@@ -553,6 +584,34 @@ class MedTransTranslateLogic(ScriptedLoadableModuleLogic):
             raise ServerError("One of the pair is synthetic: a model learns from real images only.")
         if volume.GetTransformNodeID() != target.GetTransformNodeID():
             raise ServerError("Source and target are under different transforms: harden them (module Transforms).")
+
+
+def write_volume(volume: Any, path: str) -> bool:
+    """Write a volume without its transform; its own file stays what it was. Whether that went well."""
+    if hasattr(slicer.util, "exportNode"):
+        return bool(slicer.util.exportNode(volume, path, {}))
+    # Slicers without it only save, and what is saved belongs to the new file from then on: so a copy is.
+    copy = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "volume")
+    try:
+        copy.SetAndObserveImageData(volume.GetImageData())
+        copy.SetIJKToRASMatrix(ijk_to_ras(volume))
+        return bool(slicer.util.saveNode(copy, path, {}))
+    finally:
+        forget_file(copy)
+        slicer.mrmlScene.RemoveNode(copy)
+
+
+def unit_of(volume: Any) -> str:
+    """Return the unit of a volume as Slicer knows it, else that of its DICOM images (PET); empty where none says it."""
+    units = volume.GetVoxelValueUnits()
+    if units is not None:
+        return plain_unit(units.GetCodeValue() or units.GetCodeMeaning() or "")
+    images = (volume.GetAttribute("DICOM.instanceUIDs") or "").split()
+    database = getattr(slicer, "dicomDatabase", None)
+    if not images or database is None:
+        return ""
+    unit, kind = (str(database.instanceValue(images[0], tag) or "").strip() for tag in (PET_UNITS, SUV_TYPE))
+    return plain_unit(f"SUV{kind or 'bw'}" if unit == "GML" else "SUVbsa" if unit == "CM2ML" else unit)
 
 
 def ijk_to_ras(volume: Any) -> Any:
@@ -847,6 +906,9 @@ class MedTransTranslateWidget(ScriptedLoadableModuleWidget):
         if model.volumes > 1:
             raise ServerError(f"{model.name} translates {model.volumes} volumes together, this panel sends one.")
         params = {key: box.value for key, box in self.options.items()}
+        unit = self.logic.checked_unit(volume, model)
+        if unit:
+            params["source_unit"] = unit
         if model.one_of_several:
             params["target"] = model.target
         folder = self.logic.new_folder()
@@ -855,8 +917,9 @@ class MedTransTranslateWidget(ScriptedLoadableModuleWidget):
         except Exception:
             shutil.rmtree(folder, ignore_errors=True)
             raise
+        unsaid = f" It expects {model.source_unit}, this volume does not say its unit."
         self._start(
-            f"{model.title}: the server is at work …",
+            f"{model.title}: the server is at work …" + (unsaid if model.source_unit and not unit else ""),
             lambda: client.translate(model.name, path, folder, params),
             lambda answer: self._translated(answer, volume, model),
             folder,
@@ -937,8 +1000,7 @@ class MedTransTranslateWidget(ScriptedLoadableModuleWidget):
         elif self._watch.finished():
             watch, self._watch = self._watch, None
             if watch.error is not None:
-                self.training.text = f"{watch.error}"
-                self._training_timer.stop()
+                self.training.text = f"{watch.error} It is asked again."  # a training outlives a busy network
             else:
                 self._show_training(watch.result)
 

@@ -32,7 +32,30 @@ def test_info_lists_every_direction_with_source_target_and_unit(server):
     assert told == {"medgan": there, "arrived": there, "cyclegan": there, "cyclegan_to_source": back}
     assert set(info["trainers"]) == {"medgan", "cyclegan", "arrived"}
     assert all(model["labels"] == [] and model["notice"] == NOTICE for model in info["models"].values())
+    assert all(model["source_units"] == [""] for model in info["models"].values())  # MR has no unit
     assert info["datastore"]["total"] == 3
+
+
+@pytest.fixture
+def of_suv(tiny_bundles):
+    """The MedGAN bundle, its source for once in SUV."""
+    path = tiny_bundles / "bundles/medgan/models/modalities.json"
+    before = path.read_text()
+    recorded = json.loads(before)
+    recorded["source"][0]["unit"] = "SUV"
+    path.write_text(json.dumps(recorded))
+    yield
+    path.write_text(before)
+
+
+def test_an_image_in_another_unit_is_refused_where_the_client_says_it(server, of_suv):
+    assert server.ask("GET", "/info/").json()["models"]["medgan"]["source_units"] == ["SUV"]
+    for unit, status in (("Bq/ml", 400), ("SUVbw", 200), ("", 200)):
+        asked = {"params": {"image": "one"}, "data": {"params": json.dumps({"source_unit": unit})}}
+        answer = server.ask("POST", "/infer/medgan?output=json", **asked)
+        assert answer.status_code == status, answer.text
+        if status == 400:
+            assert "is in Bq/ml, but the model translates T1 in SUV" in answer.json()["detail"]
 
 
 def test_a_study_is_translated_to_the_voxels_of_medtrans_translate(server, reference, tmp_path):

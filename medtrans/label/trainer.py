@@ -64,7 +64,8 @@ class BundleTrainer(TrainTask):
         """
         try:
             options = self.chosen(request)
-            stats = train_on_pairs(self.bundle.folder, self.bundle.models, datastore.datalist(), self.folder, options)
+            pairs = datastore.pairs() if hasattr(datastore, "pairs") else datastore.datalist()
+            stats = train_on_pairs(self.bundle.folder, self.bundle.models, pairs, self.folder, options)
         except InputError as error:
             raise MONAILabelException(MONAILabelError.APP_TRAIN_FAILED, str(error)) from error
         print(json.dumps(_without_places(stats)), flush=True)  # MONAI Label shows the last lines of a task

@@ -1,5 +1,8 @@
 """Studies and target volumes as clients list, add, fetch and remove them."""
 
+import shutil
+import time
+
 import pytest
 
 
@@ -21,7 +24,7 @@ def test_a_study_and_its_target_are_added_fetched_and_removed(server, studies):
     assert kept.json()["label"] == "new"
     assert server.ask("GET", "/datastore/label?label=new&tag=final").content == volume
     pairs = server.ask("GET", "/datastore/?output=train").json()
-    assert [entry["subject"] for entry in pairs if entry["image"].endswith("/new.nii.gz")] == ["p7"]
+    assert [set(entry) for entry in pairs if entry["image"].endswith("/new.nii.gz")] == [{"image", "label"}]
     assert server.ask("DELETE", "/datastore/image?id=new").status_code == 200
     assert not (studies / "new.nii.gz").exists()
     assert not (studies / "labels/final/new.nii.gz").exists()
@@ -33,6 +36,25 @@ def test_a_study_is_never_replaced(server, studies):
     assert answer.status_code == 400
     assert "is there already" in answer.json()["detail"]
     assert (studies / "one.nii.gz").read_bytes() == before
+
+
+def test_targets_are_never_replaced_by_images(server, studies):
+    for name in ("labels/final/one", "Labels/final/one", "ONE"):
+        answer = server.ask("PUT", "/datastore/image", params={"image": name}, files={"file": ("x.nii.gz", b"other")})
+        assert answer.status_code == 400, answer.text
+
+
+def test_a_study_that_comes_into_a_sub_folder_is_seen_and_gone_when_it_is_removed(server, studies):
+    shutil.copy(studies / "one.nii.gz", studies / "ward/late.nii.gz")
+    try:
+        for _ in range(100):
+            if "ward/late" in server.ask("GET", "/datastore/?output=all").json()["objects"]:
+                break
+            time.sleep(0.1)
+        assert server.ask("DELETE", "/datastore/image?id=ward/late").status_code == 200
+        assert "ward/late" not in server.ask("GET", "/datastore/?output=all").json()["objects"]
+    finally:
+        (studies / "ward/late.nii.gz").unlink(missing_ok=True)
 
 
 def test_the_next_study_without_a_target_is_proposed(server):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import logging
 import os
@@ -233,16 +234,31 @@ def _simulated(job: _Job) -> list[Record]:
 
 @contextlib.contextmanager
 def _no_copies_of_failures(job: _Job, records: list[Record | None]) -> Iterator[None]:
-    """Where a case fails before any of its draws is finished, its copied volumes are removed: they may be the cause."""
+    """Where a case fails before any of its draws is finished, its copied volumes are removed: they may be the cause.
+
+    With them go draws that an earlier run made of other volumes under its name.
+    """
     try:
         yield
     except Exception:
         if not any(records):
+            for path in _drawn(job):
+                path.unlink(missing_ok=True)
             for _, copy in _copies(job.case, job.root):
                 copy.unlink(missing_ok=True)
             with contextlib.suppress(OSError):
                 (job.root / job.case.name).rmdir()
         raise
+
+
+def _drawn(job: _Job) -> Iterator[Path]:
+    """All files of the case's draws, however many an earlier run asked for; first those that mark one as finished."""
+    for draw in itertools.count(1):
+        volumes = [_path(job.root, job.case, name, draw) for name in job.task.makes]
+        files = [*(path.with_suffix(".json") for path in volumes), *volumes]
+        if draw > job.draws and not any(path.is_file() for path in files):
+            return
+        yield from (*files, job.root / "qa" / f"{_row_name(job.case, draw)}.png")
 
 
 def _one_draw(job: _Job, draw: int, mark: str, clean: MetaTensor, beside: Mapping[str, MetaTensor]) -> Record:

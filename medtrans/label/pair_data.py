@@ -6,7 +6,7 @@ import contextlib
 import json
 import logging
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from medtrans.label.pair_recipe import PairRecipe
 from medtrans.label.pairs import PairedCase, arrange
 
 DATA_SET = "data_set"
+IMAGES = "images.json"  # stamps of pairs whose target was found to be an image
 LABELS = 64  # a map of more is hardly drawn, an image of fewer values hardly measured
 logger = logging.getLogger(__name__)
 
@@ -59,14 +60,14 @@ def prepare_pairs(
     Raises:
         InputError: pairs of fewer than two subjects can be used.
     """
-    for case in cases:
-        _take_over(case.name, folder)
-    cases = [_judged(case, folder) for case in cases]
+    cases = _judged(cases, folder)
     usable = [case for case in cases if not case.problem]
     failed = [{"case": case.name, "reason": case.problem} for case in cases if case.problem]
     for row in failed:
         logger.warning("%s: %s", row["case"], row["reason"])
     _check_enough(cases, {case.subject for case in usable}, failed)
+    for case in usable:
+        _take_over(case.name, folder)
     arrange(usable, folder / "pairs")
     table = _prepare(recipe, folder, {"validation": val_split, "test": 0.0}, workers)
     bad = table[table["status"] == "failed"]
@@ -80,15 +81,31 @@ def prepare_pairs(
     return PairData(folder / DATA_SET, int(splits["train"]), int(splits["validation"]), failed)
 
 
-def _judged(case: PairedCase, folder: Path) -> PairedCase:
-    """The case with what is wrong with its target: a viewer hands in drawn labels in the same way."""
-    if case.problem or (folder / DATA_SET / case.name / RECORD).is_file():
-        return case
-    with contextlib.suppress(InputError):  # of a file that cannot be read, `prepare` says why
-        values = np.unique(read_volume(case.volumes["label"]).values[::2, ::2, ::2])
-        if len(values) <= LABELS and (values == np.round(values)).all():
-            return replace(case, problem=f"the target is a map of labels ({len(values)} values), not an image")
-    return case
+def _judged(cases: Sequence[PairedCase], folder: Path) -> list[PairedCase]:
+    """The cases with what is wrong with their targets; files that were found to be images before are not read again."""
+    known: set[str] = set()
+    for path in folder.parent.glob(f"*/{IMAGES}"):
+        with contextlib.suppress(OSError, ValueError):
+            known |= {json.dumps(stamp) for stamp in json.loads(path.read_text(encoding="utf-8"))}
+    found, images = [], []
+    for case in cases:
+        stamp = json.dumps(case.stamp())
+        problem = case.problem or (None if stamp in known else _problem_of_target(case.volumes["label"]))
+        found.append(replace(case, problem=problem or ""))
+        if stamp in known or problem == "":
+            images.append(json.loads(stamp))
+    _write(folder / IMAGES, images)
+    return found
+
+
+def _problem_of_target(path: Path) -> str | None:
+    """What is wrong with it: a viewer hands in drawn labels in the same way. None where `prepare` will say why."""
+    try:
+        values = np.unique(read_volume(path).values[::2, ::2, ::2])
+    except InputError:
+        return None
+    few = len(values) <= LABELS and (values == np.round(values)).all()
+    return f"the target is a map of labels ({len(values)} values), not an image" if few else ""
 
 
 def _check_enough(cases: Sequence[PairedCase], subjects: Collection[str], failed: list[dict[str, str]]) -> None:
@@ -99,10 +116,13 @@ def _check_enough(cases: Sequence[PairedCase], subjects: Collection[str], failed
 
 
 def _prepare(recipe: PairRecipe, folder: Path, split: dict[str, Any], workers: int | None) -> pd.DataFrame:
-    path = folder / "recipe.json"
+    _write(folder / "recipe.json", recipe.record | {"split": split})
+    return prepare(folder / "recipe.json", folder / "pairs", folder / DATA_SET, workers=workers)
+
+
+def _write(path: Path, content: Mapping[str, Any] | list[Any]) -> None:
     with written_whole(path) as temporary:
-        temporary.write_text(json.dumps(recipe.record | {"split": split}, indent=2) + "\n", encoding="utf-8")
-    return prepare(path, folder / "pairs", folder / DATA_SET, workers=workers)
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def _take_over(case: str, folder: Path) -> None:

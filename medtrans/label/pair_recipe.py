@@ -32,27 +32,44 @@ class PairRecipe:
     target: str
 
 
-def given_recipe(path: Path, wished: Sequence[tuple[Any, Any]]) -> PairRecipe:
+def given_recipe(path: Path, wished: Sequence[tuple[Any, Any]], chosen: tuple[Any, Any] = (None, None)) -> PairRecipe:
     """A recipe of data_prep/, or one like them, with its way of finding files replaced.
 
     Args:
         path: the recipe.
         wished: names of source and target that may be meant, in the order of their weight; a pair that is not in the
             recipe is passed over, and a recipe of two scanned modalities has them as source and target in its order.
+        chosen: names of source and target that must be taken, None where one is free; the other then is as in
+            ``wished``, or the only one that there can be.
 
     Raises:
-        InputError: the recipe is unusable, or it cannot be told which two of its modalities are meant.
+        InputError: the recipe is unusable, has no such pair, or it cannot be told which two modalities are meant.
     """
     recipe = Recipe.read(path)
     scanned = tuple(modality.name for modality in recipe.scanned)
     possible = [*wished, *([scanned] if len(scanned) == 2 else [])]
-    for source, target in possible:
-        known = source in scanned and isinstance(target, str) and target in recipe.modalities
-        if known and source not in (target, _parent(recipe, target)):
+    agreeing = [pair for pair in possible if all(one in (None, own) for one, own in zip(chosen, pair, strict=True))]
+    for source, target in [*agreeing, *_completed(recipe, scanned, chosen)]:
+        if _is_pair(recipe, scanned, source, target):
             return _for_pairs(path, dict(recipe.record), source, target)
-    named = ", ".join(recipe.modalities)
-    remedy = "Say which two are meant, as the settings `source` and `target`"
-    raise InputError(path, f"has the modalities {named}: which is the source, which the target?", remedy)
+    named, remedy = ", ".join(recipe.modalities), "Say both, `source` and `target`, in a JSON file for --config"
+    told = " and ".join(f"{side} {one!r}" for side, one in zip(("source", "target"), chosen, strict=True) if one)
+    beside = f" beside the chosen {told}" if told else ""
+    raise InputError(path, f"has the modalities {named}: which is the source, which the target{beside}?", remedy)
+
+
+def _completed(recipe: Recipe, scanned: Sequence[str], chosen: tuple[Any, Any]) -> list[tuple[Any, Any]]:
+    """The only pair that there can be with what is chosen, if there is one."""
+    sources, targets = ([one] if one is not None else list(scanned) for one in chosen)
+    pairs = [(source, target) for source in sources for target in targets]
+    found = [pair for pair in pairs if _is_pair(recipe, scanned, *pair)]
+    return found if len(found) == 1 else []
+
+
+def _is_pair(recipe: Recipe, scanned: Sequence[str], source: Any, target: Any) -> bool:
+    """Whether both are there, and are not the same volume."""
+    known = source in scanned and isinstance(target, str) and target in recipe.modalities
+    return known and source not in (target, _parent(recipe, target))
 
 
 def _parent(recipe: Recipe, name: str) -> str:

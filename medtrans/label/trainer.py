@@ -15,6 +15,7 @@ from monailabel.interfaces.tasks.train import TrainTask
 from medtrans.errors import InputError
 from medtrans.label.options import TrainingOptions
 from medtrans.label.served import ServedBundle
+from medtrans.label.told import logged_without_folders, refusal
 from medtrans.label.training import latest_stats, train_on_pairs
 
 EDITABLE = ("max_epochs", "val_split", "pretrained", "device")  # what a client may set
@@ -62,12 +63,16 @@ class BundleTrainer(TrainTask):
         Raises:
             MONAILabelException: the studies or the settings are refused.
         """
+        given = [self.options.recipe, *self.options.overlays]
+        paths = [self.bundle.folder, self.bundle.models, self.folder, *(Path(path) for path in given if path)]
+        bundle, models = self.bundle.folder, self.bundle.models
         try:
             options = self.chosen(request)
             pairs = datastore.pairs() if hasattr(datastore, "pairs") else datastore.datalist()
-            stats = train_on_pairs(self.bundle.folder, self.bundle.models, pairs, self.folder, options)
-        except InputError as error:
-            raise MONAILabelException(MONAILabelError.APP_TRAIN_FAILED, str(error)) from error
+            with logged_without_folders(paths):
+                stats = train_on_pairs(bundle, models, pairs, self.folder, options)
+        except InputError as error:  # MONAI Label shows the traceback, that of a cause as well
+            raise MONAILabelException(MONAILabelError.APP_TRAIN_FAILED, refusal(error, paths)) from None
         print(json.dumps(_without_places(stats)), flush=True)  # MONAI Label shows the last lines of a task
         return _without_places(stats)
 

@@ -19,9 +19,9 @@ from medtrans.bundle import check_keys
 from medtrans.cohorts.modalities import read_modalities, recorded_settings
 from medtrans.errors import InputError, input_error_behind
 from medtrans.files import check_writable, file_hash, written_whole
-from medtrans.label.beginning import config_files, from_weights, of_images
+from medtrans.label.beginning import chosen_overlays, config_files, from_weights, of_images, overruled, said_in
 from medtrans.label.options import TrainingOptions
-from medtrans.label.pair_data import prepare_pairs
+from medtrans.label.pair_data import DATA_SET, prepare_pairs
 from medtrans.label.pair_recipe import PairRecipe, given_recipe, trained_recipe
 from medtrans.label.pairs import PairedCase, paired_cases
 
@@ -55,7 +55,9 @@ def train_on_pairs(
         ``best_epoch``, ``metrics`` (of its validation, on [-1, 1]; null where undefined), ``key_metric``,
         ``pretrained`` (whether it began with the bundle's weights), ``metrics_before`` (of these weights, on the same
         subjects; null where it did not), ``training_subjects``, ``validation_subjects``,
-        ``failed`` (``[{"case", "reason"}]``: pairs that could not be used), ``seconds`` of this call.
+        ``failed`` (``[{"case", "reason"}]``: pairs that could not be used), ``overruled`` (config ids that overlays or
+        settings choose, but for which the bundle's weights need another value: ``{"chosen", "taken"}`` of each),
+        ``seconds`` of this call.
 
     Raises:
         InputError: there is no recipe for the pairs, too few of them can be used, a setting is refused, another
@@ -72,26 +74,29 @@ def train_on_pairs(
     except Timeout as error:
         problem = "is being trained by another process"
         raise InputError(training.folder, problem, "Wait for it, or stop it") from error
-    _write(Path(work) / LATEST, {"training": training.folder.name})
+    _write(Path(work) / LATEST, {"training": training.folder.name, "models": Path(stats["models"]).name})
     return stats
 
 
 def latest_models(work: str | Path) -> Path | None:
     """The ``ckpt_dir`` of the training that ended last; None before one did."""
-    folder = _latest(Path(work))
-    models = None if folder is None else folder / "models"
+    latest = _latest(Path(work))
+    models = latest and latest[1]
     return models if models and all((models / name).is_file() for name in ("model.pt", "modalities.json")) else None
 
 
 def latest_stats(work: str | Path) -> dict[str, Any] | None:
     """What :func:`train_on_pairs` returned for that training; None before one ended."""
-    folder = _latest(Path(work))
-    return None if folder is None else _read(folder / "stats.json")
+    latest = _latest(Path(work))
+    return latest and _read(latest[0] / "stats.json")
 
 
-def _latest(work: Path) -> Path | None:
-    name = str((_read(work / LATEST) or {}).get("training") or "")
-    return work / name if name and Path(name).name == name else None
+def _latest(work: Path) -> tuple[Path, Path] | None:
+    """The folder of the training that ended last, and that of its models."""
+    record = _read(work / LATEST) or {}
+    names = str(record.get("training") or ""), str(record.get("models") or "models")
+    plain = all(name and Path(name).name == name for name in names)
+    return (work / names[0], work / names[0] / names[1]) if plain else None
 
 
 def _read(path: Path) -> dict[str, Any] | None:
@@ -116,6 +121,7 @@ class _Training:
     files: Sequence[str]
     settings: Mapping[str, Any]
     pretrained: bool
+    overruled: Mapping[str, Any]
     options: TrainingOptions
     folder: Path
 
@@ -126,12 +132,15 @@ class _Training:
         """Find out what is to be done, and whether it can be."""
         bundle, models, contract = bundle.resolve(), models.resolve(), models.resolve() / "modalities.json"
         recorded = recorded_settings(contract)
-        files = config_files(bundle, options.overlays, recorded)
-        recipe = _recipe(bundle, contract, files, options)
+        overlays = chosen_overlays(bundle, options.overlays)
+        files = config_files(bundle, overlays, recorded)
+        chosen = said_in(overlays) | dict(options.settings)
+        recipe = _recipe(bundle, contract, files, options, chosen)
         pretrained = options.pretrained and contract.is_file() and (models / "model.pt").is_file()
-        trained = of_images(recorded, () if pretrained else files[1:])
+        trained = of_images(recorded, () if pretrained else overlays)
         settings = {"checkpoint_every": CHECKPOINT_EVERY, **(trained if pretrained or not options.recipe else {})}
         settings |= {**options.settings, **(from_weights(files, models, recorded) if pretrained else {})}
+        unheard = overruled(chosen, settings, recorded) if pretrained else {}
         settings |= {"source": recipe.source, "target": recipe.target, "bundle_root": str(bundle)}
         if options.max_epochs is not None:
             settings["max_epochs"] = options.max_epochs
@@ -140,17 +149,29 @@ class _Training:
         decides = [recipe.record, [case.stamp() for case in cases], [file_hash(file) for file in files]]
         text = json.dumps([decides, weights, settings, options.val_split], sort_keys=True, default=str)
         name = hashlib.sha256(text.encode()).hexdigest()[:12]
-        return cls(recipe, cases, files, settings, pretrained, options, work.expanduser().resolve() / name)
+        return cls(recipe, cases, files, settings, pretrained, unheard, options, work.expanduser().resolve() / name)
 
     def run(self) -> dict[str, Any]:
         """Prepare and train; returns the stats."""
+        for key, values in self.overruled.items():
+            told = key, values["chosen"], values["taken"]
+            logger.warning("%s %s is not taken, the weights need %s: to choose it, train with pretrained false", *told)
         data = prepare_pairs(self.cases, self.recipe, self.folder, self.options.val_split, self.options.workers)
-        told = data.training_subjects, data.validation_subjects, self.folder.name
-        logger.info("%d subjects train, %d validate; training %s", *told)
+        of_this = data.training_subjects, data.validation_subjects, self.folder.name
+        logger.info("%d subjects train, %d validate; training %s", *of_this)
         counts = {"training_subjects": data.training_subjects, "validation_subjects": data.validation_subjects}
         before = self._metrics_before(data.root) if self.pretrained else None
         stats = self._stats(self._carried_out(self._workflow(data.root)))
-        return stats | {"metrics_before": before} | counts | {"failed": data.failed}
+        return stats | {"metrics_before": before} | counts | {"failed": data.failed, "overruled": dict(self.overruled)}
+
+    def _place(self, kind: str) -> Path:
+        """The folder of ``"models"`` or ``"eval"`` for the pairs that could be prepared.
+
+        A pair that failed in passing may be among them when the training goes on: it then is another training.
+        """
+        with (self.folder / DATA_SET / "cases.csv").open(newline="", encoding="utf-8") as file:
+            sides = sorted((row["case"], row["split"]) for row in csv.DictReader(file))
+        return self.folder / f"{kind}-{hashlib.sha256(json.dumps(sides).encode()).hexdigest()[:8]}"
 
     def _workflow(self, data_set: Path, **settings: Any) -> Any:
         """The bundle's training by monai.bundle, in this process."""
@@ -159,7 +180,7 @@ class _Training:
         # it would warn that the caller's logging is kept; of the engines' lines a bundle's own logging shows as little
         logging.getLogger("monai.bundle.workflows").setLevel(logging.ERROR)
         logging.getLogger("ignite").setLevel(logging.WARNING)
-        places = {"ckpt_dir": str(self.folder / "models"), "output_dir": str(self.folder / "eval")}
+        places = {"ckpt_dir": str(self._place("models")), "output_dir": str(self._place("eval"))}
         device = {"device": f"$torch.device({self.options.device!r})"} if self.options.device else {}
         overrides = {**self.settings, "dataset_dir": str(data_set), **places, **device, **settings}
         return ConfigWorkflow(config_file=list(self.files), workflow_type="train", logging_file=False, **overrides)
@@ -186,19 +207,19 @@ class _Training:
 
     def _stats(self, workflow: Any) -> dict[str, Any]:
         """What the training came to."""
-        model = self.folder / "models" / "model.pt"
+        model = self._place("models") / "model.pt"
         evaluator = workflow.parser.get_parsed_content("validate::evaluator")
         best = int(evaluator.state.best_metric_epoch)
         if not model.is_file():
             problem = f"ended without a model: its {evaluator.state.key_metric_name} was never defined"
-            raise InputError(self.folder, problem, "Look at the pictures and validation.csv in its folder eval")
+            raise InputError(self.folder, problem, "Look at the pictures and validation.csv in its folder eval-…")
         return {
             "model": str(model),
             "models": str(model.parent),
             "epochs": int(workflow.parser.get_parsed_content("train::trainer").state.epoch),
             "best_epoch": best,
             "key_metric": evaluator.state.key_metric_name,
-            "metrics": _metrics(self.folder / "eval" / "validation.csv", best),
+            "metrics": _metrics(self._place("eval") / "validation.csv", best),
             "pretrained": self.pretrained,
         }
 
@@ -217,8 +238,10 @@ def _finite(metrics: Mapping[str, float]) -> dict[str, float | None]:
     return {key: float(f"{value:.6g}") if math.isfinite(value) else None for key, value in metrics.items()}
 
 
-def _recipe(bundle: Path, contract: Path, files: Sequence[str], options: TrainingOptions) -> PairRecipe:
-    """The recipe that is given, or the trained bundle's."""
+def _recipe(
+    bundle: Path, contract: Path, files: Sequence[str], options: TrainingOptions, chosen: Mapping[str, Any]
+) -> PairRecipe:
+    """The recipe that is given, or the trained bundle's, of the source and target that are chosen."""
     from monai.bundle import ConfigParser
 
     known = read_modalities(contract) if contract.is_file() else None
@@ -228,11 +251,11 @@ def _recipe(bundle: Path, contract: Path, files: Sequence[str], options: Trainin
             raise InputError(bundle, problem, "Start the server with --recipe, such as data_prep/t1_t2.json")
         recipe = trained_recipe(contract, known)
         for side, name in (("source", recipe.source), ("target", recipe.target)):
-            if options.settings.get(side, name) != name:
-                problem = f"is {options.settings[side]!r}, the trained bundle's is {name!r}"
+            if chosen.get(side, name) != name:
+                problem = f"is {chosen[side]!r}, the trained bundle's is {name!r}"
                 raise InputError(f"the setting {side}", problem, "Drop it, or start the server with --recipe")
         return recipe
-    config = ConfigParser.load_config_files(list(files))
-    chosen = options.settings.get("source"), options.settings.get("target")
+    config = ConfigParser.load_config_file(files[0])
     trained = [(known["source"][0]["modality"], known["target"][0]["modality"])] if known and known["target"] else []
-    return given_recipe(Path(options.recipe), [chosen, *trained, (config.get("source"), config.get("target"))])
+    usual = [*trained, (config.get("source"), config.get("target"))]
+    return given_recipe(Path(options.recipe), usual, (chosen.get("source"), chosen.get("target")))

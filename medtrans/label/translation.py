@@ -7,7 +7,7 @@ import logging
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,11 @@ from medtrans.cohorts.modalities import read_modalities
 from medtrans.cohorts.selection import plain_unit
 from medtrans.engines.many_cases import Inference
 from medtrans.engines.synthesis import Method, record, sources_of
-from medtrans.errors import InputError
+from medtrans.errors import InputError, input_error_behind
 from medtrans.files import file_hash
 from medtrans.label.derived import send_derived
 from medtrans.label.served import ServedBundle, modality_names
+from medtrans.label.told import refusal, without_folders
 
 FLOATS = ("float32", "float", "<f4", "f4")
 ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
@@ -108,8 +109,13 @@ class TranslationTask(InferTask):
                 sent = send_derived(outputs[target], request[LIKE], self.send) if request.get(LIKE) else {}
                 path = _kept(outputs[target], place, ending)
             return str(path), self._told(path, target, seconds) | sent
-        except InputError as error:
-            told = _without_folders(str(error), [str(request["image"])])
+        except MONAILabelException:
+            raise
+        except Exception as error:  # MONAI raises its own from what a component of the config refuses
+            known = input_error_behind(error)
+            if known is None:
+                raise
+            told = refusal(known, [str(request["image"])])
             raise MONAILabelException(MONAILabelError.INVALID_INPUT, told) from error
 
     def _ending(self, request: Mapping[str, Any]) -> str:
@@ -146,7 +152,7 @@ class TranslationTask(InferTask):
         translator = self._translator(request, work)
         outcome = translator.outcome(items[0])
         if outcome["status"] == "failed":
-            raise MONAILabelException(MONAILabelError.INVALID_INPUT, _without_folders(outcome["reason"], paths))
+            raise MONAILabelException(MONAILabelError.INVALID_INPUT, without_folders(outcome["reason"], paths))
         outputs = [work / name for name in outcome["output"].split(";")]
         method = Method.of(self.bundle.folder, self._built[2])
         record(outputs, self.modalities["target"], sources_of(items[0]["source"]), method)
@@ -208,13 +214,6 @@ def _refuse_unit(unit: str, entry: Mapping[str, Any]) -> None:
     if plain_unit(unit) and plain_unit(wanted) and plain_unit(unit) != plain_unit(wanted):
         problem = f"is in {unit}, but the model translates {entry['modality']} in {wanted}"
         raise InputError("image", problem, f"Give it in {wanted}, or use another bundle")
-
-
-def _without_folders(reason: str, paths: Sequence[str]) -> str:
-    """The reason with file names alone: where studies lie is nobody's business."""
-    for path in paths:
-        reason = reason.replace(path, Path(path).name)
-    return reason
 
 
 def _kept(volume: Path, folder: Path, ending: str) -> Path:

@@ -194,6 +194,22 @@ def test_a_case_that_fails_stands_in_the_table_and_the_rest_is_done(louder_task,
     assert "2 of 4 cases" in simulation_summary(table.reset_index(), tmp_path / "out")
 
 
+def test_of_a_case_that_fails_no_draws_of_its_former_volumes_stay(louder_task, clean, tmp_path):
+    mine, out = shutil.copytree(clean, tmp_path / "clean"), tmp_path / "out"
+    Cases(mine, tuple(Cases.read(mine))[:2]).write()
+    louder = Task.read(louder_task, {"train#degradation#0#failing": 1e6})
+    assert set(simulate_dataset(louder, mine, out, draws=3, workers=1)["status"]) == {"ok"}
+    kept = files(out / "head-0001")
+    path = mine / "head-0000/T1.nii"
+    image = nibabel.load(path)
+    nibabel.save(nibabel.Nifti1Image(image.get_fdata(dtype=np.float32) * 1e6, image.affine), path)
+    table = simulate_dataset(louder, mine, out, draws=2, workers=1)
+    assert dict(zip(table["case"], table["status"], strict=True))["head-0000"] == "failed"
+    assert not (out / "head-0000").exists()
+    assert not list(out.glob("qa/head-0000*"))
+    assert files(out / "head-0001") == kept
+
+
 def test_a_data_set_in_another_unit_than_the_task_counts_with_fails_with_what_to_set(tmp_path):
     write_phantom_cohort(tmp_path / "clean", 3, ["PET"], 12.0)
     cases = Cases.read(tmp_path / "clean")

@@ -114,6 +114,31 @@ def test_the_two_modalities_of_a_recipe_are_source_and_target_in_its_order(hospi
     assert (recipe.source, recipe.target, recipe.record["reference"]) == ("MR", "CT", "CT")
 
 
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [
+        (("CT", None), ("CT", "MR")),
+        ((None, "MR"), ("CT", "MR")),
+        (("MR", None), ("MR", "CT")),
+        (("CT", "MR"), ("CT", "MR")),
+    ],
+)
+def test_of_two_modalities_one_that_is_chosen_says_the_other(chosen, expected, root):
+    recipe = given_recipe(root / "data_prep/mr_ct.json", [("T1", "T2")], chosen)
+    assert (recipe.source, recipe.target) == expected
+
+
+def test_one_that_is_chosen_decides_among_the_usual_pairs(root):
+    recipe = given_recipe(root / "data_prep/ixi.json", [("T1", "T2"), ("PD", "T1")], ("PD", None))
+    assert (recipe.source, recipe.target) == ("PD", "T1")
+
+
+@pytest.mark.parametrize("chosen", [("PD", None), (None, "PD"), ("CT", None), ("T1", "CT"), ("T1", "T1")])
+def test_what_is_chosen_is_never_passed_over(chosen, root):
+    with pytest.raises(InputError, match=rf"beside the chosen .*'{chosen[1] or chosen[0]}'.*--config"):
+        given_recipe(root / "data_prep/ixi.json", [("T1", "T2")], chosen)
+
+
 def test_more_modalities_than_two_must_be_told_apart(root):
     with pytest.raises(InputError, match="which is the source"):
         given_recipe(root / "data_prep/brats_2023.json", [("CT", "PET"), ("T1", "T1")])

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +13,11 @@ import torch
 from filelock import FileLock
 
 from medtrans import InputError
+from medtrans.cohorts import prepare
 from medtrans.engines import TranslationTrainer, run_inference
 from medtrans.files import file_hash
-from medtrans.label.training import TrainingOptions, latest_models, latest_stats, train_on_pairs
+from medtrans.label.pairs import paired_cases
+from medtrans.label.training import TrainingOptions, _Training, latest_models, latest_stats, train_on_pairs
 
 SHORT = {"num_workers": 0, "batch_size": 8, "threads": 1, "checkpoint_every": 2}
 
@@ -137,6 +140,43 @@ def test_a_killed_training_goes_on_and_ends_as_if_it_had_not_been(trained, pairs
     assert_equal_weights(latest_models(tmp_path) / "model.pt", stats["model"])
 
 
+def test_a_pair_that_failed_in_passing_before_a_kill_makes_another_training(
+    make_bundle, pairs, small, monkeypatch, tmp_path
+):
+    bundle, lost = make_bundle("regression"), paired_cases(pairs)[2].name
+    module = sys.modules[prepare.__module__]
+    prepare_case, iteration = module.prepare_case, TranslationTrainer._iteration
+
+    def without_memory(job):
+        if job.candidate.name == lost:
+            raise MemoryError("just now")
+        return prepare_case(job)
+
+    def killed_in_the_fourth(trainer, engine, batch):
+        if engine.state.iteration == 4:
+            raise KeyboardInterrupt
+        return iteration(trainer, engine, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "prepare_case", without_memory)
+        patch.setattr(TranslationTrainer, "_iteration", killed_in_the_fourth)
+        with pytest.raises(KeyboardInterrupt):
+            train_on_pairs(bundle, bundle / "models", pairs, tmp_path / "work", small(bundle))
+    [begun] = tmp_path.glob("work/*/models-*/checkpoint.pt")
+    seen = []
+
+    def counted(trainer, engine, batch):
+        seen.append(engine.state.iteration)
+        return iteration(trainer, engine, batch)
+
+    monkeypatch.setattr(TranslationTrainer, "_iteration", counted)
+    stats = train_on_pairs(bundle, bundle / "models", pairs, tmp_path / "work", small(bundle))
+    assert (stats["training_subjects"], stats["validation_subjects"], stats["failed"]) == (3, 1, [])
+    assert seen == list(range(1, len(seen) + 1))  # from the beginning
+    assert latest_models(tmp_path / "work") == Path(stats["models"]) != begun.parent
+    assert begun.parents[1] == Path(stats["models"]).parent
+
+
 def test_other_pairs_are_another_training_that_need_not_be_prepared_anew(trained, pairs, small):
     bundle, _, work, stats = trained
     again = train_on_pairs(bundle, bundle / "models", pairs, work, small(bundle))
@@ -171,6 +211,57 @@ def test_without_pretrained_it_begins_anew(trained, pairs, small, tmp_path):
     with pytest.raises(AssertionError):
         assert_equal_weights(bundle / "models/model.pt", stats["model"])
     assert json.loads((latest_models(tmp_path) / "modalities.json").read_text())["settings"]["image_size"] == [16, 16]
+
+
+def test_a_bundle_of_volumes_begins_anew_with_patches_of_its_size(make_bundle, pairs, tmp_path):
+    bundle = make_bundle("regression", spatial_dims=3)
+    options = TrainingOptions(1, pretrained=False)
+    planned = _Training.planned(bundle, bundle / "models", paired_cases(pairs), tmp_path, options)
+    assert planned.settings["image_size"] == [16, 16, 16]  # not the 128 of three_d.json
+    (tmp_path / "larger.json").write_text('{"image_size": [32, 32, 32]}')
+    options = replace(options, overlays=[tmp_path / "larger.json"])
+    planned = _Training.planned(bundle, bundle / "models", paired_cases(pairs), tmp_path, options)
+    assert "image_size" not in planned.settings
+
+
+def test_what_the_weights_do_not_allow_is_told(make_bundle, pairs, small, tmp_path, caplog):
+    bundle, overlay = make_bundle("regression"), tmp_path / "overlay.json"
+    chosen = {"image_size": [32, 32], "axis": "axial", "network_def::channels": [2, 2, 2], "seed": 5}
+    overlay.write_text(json.dumps(chosen | {"network_def::in_channels": "@in_channels"}))
+    options = replace(small(bundle), overlays=[overlay], settings=SHORT)
+    stats = train_on_pairs(bundle, bundle / "models", pairs[:2], tmp_path / "work", options)
+    network = json.loads((bundle / "models/modalities.json").read_text())["settings"]["network"]
+    assert stats["overruled"] == {
+        "image_size": {"chosen": [32, 32], "taken": [16, 16]},
+        "network_def::channels": {"chosen": [2, 2, 2], "taken": network["channels"]},
+    }
+    assert "image_size [32, 32] is not taken, the weights need [16, 16]: to choose it" in caplog.text
+    anew = _Training.planned(
+        bundle, bundle / "models", paired_cases(pairs), tmp_path, replace(options, pretrained=False)
+    )
+    assert anew.overruled == {}
+    assert anew.settings.keys().isdisjoint({"image_size", "network_def"})
+
+
+def test_weights_of_slices_do_not_become_those_of_volumes(trained, pairs, small, tmp_path):
+    bundle, *_ = trained
+    options = replace(small(bundle), overlays=["three_d.json"])
+    with pytest.raises(InputError, match=r"spatial_dims: is 3, .* of 2 dimensions.* pretrained false"):
+        train_on_pairs(bundle, bundle / "models", pairs, tmp_path, options)
+
+
+def test_an_overlay_chooses_source_and_target_of_a_recipe(trained, pairs, root, tmp_path):
+    bundle, *_ = trained
+    overlay = tmp_path / "overlay.json"
+    overlay.write_text('{"source": "PD"}')
+    options = TrainingOptions(1, pretrained=False, recipe=root / "data_prep/ixi.json", overlays=[overlay])
+    with pytest.raises(InputError, match=r"chosen source 'PD'.*Say both.*--config"):
+        train_on_pairs(bundle, bundle / "models", pairs, tmp_path / "work", options)
+    overlay.write_text('{"source": "PD", "target": "T1"}')
+    planned = _Training.planned(bundle, bundle / "models", paired_cases(pairs), tmp_path, options)
+    assert (planned.settings["source"], planned.settings["target"]) == ("PD", "T1")
+    with pytest.raises(InputError, match=r"setting source: is 'PD', the trained bundle's is 'T1'"):
+        train_on_pairs(bundle, bundle / "models", pairs, tmp_path / "work", replace(options, recipe=None))
 
 
 def test_an_untrained_bundle_needs_a_recipe(trained, pairs, small, phantom_heads, root, tmp_path):

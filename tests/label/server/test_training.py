@@ -66,7 +66,7 @@ def test_what_was_trained_is_a_model_of_its_own_and_the_bundles_stays(trained, t
 @pytest.mark.slow
 def test_the_new_model_gives_the_voxels_of_medtrans_translate(trained, tiny_bundles, translated, tmp_path):
     server, _, _ = trained
-    (models,) = (server.folder / "work/training/medgan").glob("*/models")
+    (models,) = (server.folder / "work/training/medgan").glob("*/models-*")
     expected = nibabel.load(translated("medgan", tiny_bundles / "heads/head-0000/T1.nii", ckpt_dir=str(models)))
     got = nibabel.load(server.volume("medgan_studies", tmp_path / "a.nii.gz", params={"image": "head0"}))
     assert np.array_equal(got.get_fdata(), expected.get_fdata())

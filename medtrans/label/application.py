@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from monailabel.interfaces.tasks.train import TrainTask
 from monailabel.tasks.activelearning.first import First
 
 from medtrans.cohorts.inputs import DICOM_MODALITY
+from medtrans.cohorts.selection import plain_unit
 from medtrans.errors import InputError
 from medtrans.label.dicomweb import DicomWebStudies
 from medtrans.label.options import TrainingOptions
@@ -75,18 +76,15 @@ class TranslationApp(MONAILabelApp):
     def init_datastore(self) -> Datastore:
         """The studies: a folder, or a DICOMweb server's series of the modalities that are translated."""
         if self.studies.startswith(("http://", "https://")):
-            return DicomWebStudies(self.studies, self._dicom_modalities(), self.work / "dicomweb", self._access)
+            sources = self._sources()
+            place = self.work / "dicomweb"
+            return DicomWebStudies(self.studies, dicom_modalities(sources), place, self._access, pet_unit(sources))
         return StudiesFolder(self.studies, watch=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD)
 
-    def _dicom_modalities(self) -> set[str]:
-        """DICOM's codes of all source modalities; every one of them where a bundle does not say its own."""
-        kinds = {
-            DICOM_MODALITY.get(entry.get("kind", ""))
-            for task in self.init_infers().values()
-            if task.is_valid()
-            for entry in task.modalities["source"]
-        }
-        return {kind for kind in kinds if kind} or set(DICOM_MODALITY.values())
+    def _sources(self) -> list[Mapping[str, Any]]:
+        """What trained models know of each of their source modalities."""
+        trained = [task for task in self.init_infers().values() if task.is_valid()]
+        return [entry for task in trained for entry in task.modalities["source"]]
 
     def infer(self, request: Mapping[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
         """Translate an image of the studies, or one that came with the request; no other path of this machine.
@@ -140,6 +138,18 @@ class TranslationApp(MONAILabelApp):
 
     def _download_dcmqi_tools(self) -> None:
         """Not done: nothing is fetched from elsewhere, and no segmentation is written."""
+
+
+def dicom_modalities(sources: Sequence[Mapping[str, Any]]) -> set[str]:
+    """DICOM's codes of source modalities; every one of them where none says its own."""
+    kinds = {DICOM_MODALITY.get(entry.get("kind", "")) for entry in sources}
+    return {kind for kind in kinds if kind} or set(DICOM_MODALITY.values())
+
+
+def pet_unit(sources: Sequence[Mapping[str, Any]]) -> str:
+    """What PET is converted to: the unit that all models of PET were trained in, else SUV by body weight."""
+    units = {plain_unit(str(entry.get("unit", ""))).replace("/", "") for entry in sources if entry.get("kind") == "PET"}
+    return units.pop() if len(units) == 1 and units <= {"suv", "suvlbm", "suvbsa", "bqml"} else "suv"
 
 
 def _names(channels: Any) -> list[str]:

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from medtrans.errors import InputError
 
 SHORTEST_TOKEN = 16
+HEARD_OUT = 2**26  # bytes
 
 
 class TooLargeError(Exception):
@@ -58,8 +59,18 @@ class BoundedBodies:
             await self._refused(scope, receive, send)
 
     async def _refused(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await _heard_out(receive)
         detail = f"More than the {self.limit / 2**20:.0f} MiB that this server takes; see --max-upload"
         await JSONResponse({"detail": detail}, 413, {"Connection": "close"})(scope, receive, send)
+
+
+async def _heard_out(receive: Receive) -> None:
+    """Drop what still comes, up to a bound: a client that is cut off while it sends often sees no answer."""
+    dropped, more = 0, True
+    while more and dropped < HEARD_OUT:
+        message = await receive()
+        dropped += len(message.get("body", b""))
+        more = bool(message.get("more_body")) and message["type"] == "http.request"
 
 
 class OwnOrigins:

@@ -106,9 +106,10 @@ class NamedWithin(SharedList):
         return path
 
     def get_image_info(self, image_id: str) -> dict[str, Any]:
-        """What is known of an image; empty where there is none, or a link leads elsewhere."""
+        """What is known of an image, but for where it lies; empty where there is none, or a link leads elsewhere."""
         info = super().get_image_info(checked_name(image_id))
-        return info if info and self._within(info["path"]) else {}
+        path = info.pop("path", "")
+        return info if path and self._within(path) else {}
 
     def get_label_uri(self, label_id: str, label_tag: str) -> str:
         """Path of a label; empty where there is none, or a link leads elsewhere."""

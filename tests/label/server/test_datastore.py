@@ -65,3 +65,9 @@ def test_the_next_study_without_a_target_is_proposed(server):
 def test_files_that_are_no_volumes_are_refused(server, name):
     answer = server.ask("PUT", "/datastore/image?image=code", files={"file": (name, b"import os")})
     assert answer.status_code == 400
+
+
+def test_what_is_known_of_a_study_says_not_where_it_lies(server, studies):
+    known = server.ask("GET", "/datastore/image/info?image=ward/three")
+    assert known.json()["name"] == "ward/three.nii.gz"
+    assert str(studies) not in known.text

@@ -3,6 +3,7 @@
 import email
 import email.policy
 import json
+import time
 
 import nibabel
 import numpy as np
@@ -145,8 +146,6 @@ def test_new_weights_are_used_without_a_restart(server, tiny_bundles, studies, t
 
 
 def test_a_batch_keeps_every_volume_with_its_study(server, reference, studies):
-    import time
-
     started = server.ask("POST", "/batch/infer/medgan?images=unlabeled", json={"save_label": True, "device": "cpu"})
     assert started.status_code == 200, started.text
     for _ in range(600):
@@ -168,6 +167,7 @@ def test_a_refused_volume_is_told_in_one_line_without_the_servers_folders(server
             answer = server.ask("POST", "/infer/medgan", params={"image": "broken"})
             if answer.status_code != 404:
                 break
+            time.sleep(0.1)
         assert answer.status_code == 400
         assert "broken.nii.gz" in answer.json()["detail"]
         assert str(studies) not in answer.text

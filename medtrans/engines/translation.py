@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import logging
@@ -21,11 +20,13 @@ from medtrans.engines.checkpoints import load_network
 from medtrans.engines.precision import autocast, autocast_type
 from medtrans.engines.synthesis import sidecar_of
 from medtrans.errors import CasesFailedError, InputError, input_error_behind
-from medtrans.files import file_hash, remove_abandoned, written_whole
+from medtrans.files import file_hash, remove_abandoned
+from medtrans.run_table import RunTable
 
 logger = logging.getLogger(__name__)
 
 COLUMNS = ("case", "status", "reason", "seconds", "output", "fingerprint")
+TRANSLATED = RunTable(COLUMNS, "translated cases")
 Row = dict[str, Any]
 Item = dict[str, Any]
 Elsewhere = Callable[[Sequence[Item]], Iterable[tuple[Item, Row]]]  # cases -> each with its outcome, as they finish
@@ -92,10 +93,12 @@ class VolumeTranslator(Evaluator):
             InputError: the output folder cannot be written.
             CasesFailedError: some cases failed; they are in the table.
         """
-        done = {row["case"]: row for row in read_rows(self.table) if row["status"] != "failed"}
+        done = {row["case"]: row for row in TRANSLATED.read(self.table) if row["status"] != "failed"}
         self.rows, self.earlier = {} if self.overwrite else dict(done), done
         self.model_hash = file_hash(self.model)
-        write_rows(self.table, list(self.rows.values()))  # a folder that cannot be written is told before the work
+        TRANSLATED.write(
+            self.table, list(self.rows.values())
+        )  # a folder that cannot be written is told before the work
         remove_abandoned(self.table.parent)
         if self.elsewhere is None:
             super().run(global_epoch)
@@ -131,7 +134,7 @@ class VolumeTranslator(Evaluator):
             self._record(item, row, fingerprints[item["case"]])
         places = {item["case"]: place for place, item in enumerate(self.items)}
         self.rows = dict(sorted(self.rows.items(), key=lambda named: places.get(named[0], -1)))
-        write_rows(self.table, list(self.rows.values()))
+        TRANSLATED.write(self.table, self.rows.values())
 
     def _kept(self, item: Item, fingerprint: str) -> Row | None:
         """What the row of a finished case says; None where it is to be translated."""
@@ -147,7 +150,7 @@ class VolumeTranslator(Evaluator):
         if outcome["status"] == "failed" and (outdated := self.earlier.get(item["case"])):
             _remove_outputs(self.table.parent, outdated["output"])
         self.rows[item["case"]] = {"case": item["case"], **outcome, "fingerprint": fingerprint}
-        write_rows(self.table, list(self.rows.values()))
+        TRANSLATED.write(self.table, self.rows.values())
         self.finished += 1
         logger.log(
             logging.ERROR if outcome["status"] == "failed" else logging.INFO,
@@ -187,34 +190,6 @@ class VolumeTranslator(Evaluator):
         stats = [(Path(path).stat().st_size, Path(path).stat().st_mtime_ns) for path in sources if Path(path).exists()]
         key = json.dumps([self.model_hash, self.settings, item.get("windows"), [str(path) for path in sources], stats])
         return hashlib.sha256(key.encode()).hexdigest()[:16]
-
-
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """The rows of an earlier table; none where there is no table.
-
-    Raises:
-        InputError: the file is another table, which must not be overwritten.
-    """
-    if not path.is_file():
-        return []
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            table = csv.DictReader(file)
-            named, rows = set(table.fieldnames or ()), list(table)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(path, f"cannot be read ({error})", "Delete it, or choose another output folder") from error
-    if not set(COLUMNS) <= named:
-        problem = "is there already and is no table of translated cases"
-        raise InputError(path, problem, "Choose another output folder")
-    return rows
-
-
-def write_rows(path: Path, rows: Sequence[Row]) -> None:
-    """Write the table whole."""
-    with written_whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, COLUMNS)
-        table.writeheader()
-        table.writerows(rows)
 
 
 def _outputs_exist(folder: Path, outputs: str) -> bool:

@@ -8,7 +8,7 @@ from torch import nn
 
 from medtrans import InputError
 from medtrans.engines import VolumeTranslator
-from medtrans.engines.translation import read_rows
+from medtrans.engines.translation import TRANSLATED
 from medtrans.errors import CasesFailedError
 
 
@@ -176,7 +176,7 @@ def test_a_table_of_something_else_is_not_overwritten(content, steps, tmp_path):
     with pytest.raises(InputError, match="another output folder"):
         translator(steps, items(tmp_path, a=4)).run()
     assert (tmp_path / "out/translated.csv").read_bytes() == content
-    assert read_rows(tmp_path / "absent.csv") == []
+    assert TRANSLATED.read(tmp_path / "absent.csv") == []
 
 
 @pytest.mark.parametrize(

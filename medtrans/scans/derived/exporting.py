@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,9 @@ import nibabel as nib
 import numpy as np
 
 from medtrans.errors import CasesFailedError, InputError
-from medtrans.files import check_writable, file_hash, remove_abandoned, written_whole
+from medtrans.files import check_writable, file_hash, remove_abandoned
 from medtrans.progress import progress
+from medtrans.run_table import RunTable
 from medtrans.scans.conversion import Conversion
 from medtrans.scans.deidentify.headers import Deidentifier
 from medtrans.scans.deidentify.key import refuse_inside
@@ -30,6 +30,7 @@ from medtrans.scans.export.finding import found_scans
 from medtrans.scans.output.volume import file_beside, suffix_of
 
 COLUMNS = ("case", "status", "reason", "modality", "like", "images", "folder", "fingerprint")
+TABLE = RunTable(COLUMNS, "exported series")
 VOLUMES = (".nii", ".nii.gz")
 MODALITIES = {"CT": "CT", "MR": "MR", "PET": "PT", "PT": "PT"}
 UNITS = {"CT": "HU", "MR": ""}  # where nothing else is said
@@ -97,7 +98,7 @@ def export_series(
     if rules is not None:
         refuse_inside(rules.key.path, output)
     table = output / "exported.csv"
-    rows = {row["case"]: row for row in _read(table)}
+    rows = {row["case"]: row for row in TABLE.read(table)}
     with found_scans(like, leave_out=output) as files:
         sources, refused = source_series(files)
         if not sources:
@@ -113,7 +114,7 @@ def export_series(
             name = path.name.removesuffix(suffix_of(path))
             row = _exported(path, output / name, sources, told, (writing, rules), rows.get(name, {}))
             rows[name] = row
-            _write(table, rows.values())
+            TABLE.write(table, rows.values())
             logger.log(logging.ERROR if row["status"] == "failed" else logging.INFO, "%s: %s", name, _shown(row))
     done = [rows[path.name.removesuffix(suffix_of(path))] for path in paths]
     failed = [row for row in done if row["status"] == "failed"]
@@ -236,28 +237,3 @@ def _shown(row: Row) -> str:
         return row["reason"]
     kept = " (kept)" if row["status"] == "kept" else ""
     return f"{row['images']} {row['modality']} images like series {row['like']}{kept}"
-
-
-def _read(table: Path) -> list[Row]:
-    """The rows of an earlier run.
-
-    Raises:
-        InputError: the file is another table.
-    """
-    if not table.is_file():
-        return []
-    try:
-        with table.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            if set(COLUMNS) <= set(reader.fieldnames or ()):
-                return list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error):
-        pass
-    raise InputError(table, "is there already and is no table of exported series", "Choose another output folder")
-
-
-def _write(table: Path, rows: Iterable[Row]) -> None:
-    with written_whole(table) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)

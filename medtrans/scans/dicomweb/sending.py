@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,8 +13,9 @@ from typing import TYPE_CHECKING
 import pydicom
 
 from medtrans.errors import CasesFailedError, InputError
-from medtrans.files import check_writable, remove_abandoned, written_whole
+from medtrans.files import check_writable, remove_abandoned
 from medtrans.progress import progress
+from medtrans.run_table import RunTable
 from medtrans.scans.dicomweb.connection import Access, connect
 from medtrans.scans.dicomweb.derived_files import DerivedSeries, Instance, derived_series
 from medtrans.scans.dicomweb.refusals import ServerError, answer_in, failure, refusal
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ("server", "folder", "status", "reason", "modality", "instances", "series")
 TABLE = "pushed.csv"
+PUSHED = RunTable(COLUMNS, "series sent", "Move it away")
 REQUEST = 16 << 20  # bytes of images in a request, or a single image
 WHOLE = 1 << 40  # chunks so large that none is made: proxies refuse them, and a repeated request would send nothing
 INDEXING = (0.5, 2)  # s to wait for a server that lists images only a while after it took them
@@ -57,15 +58,15 @@ def send_series(folder: str | Path, url: str, access: Access | None = None) -> l
     table = (folder if folder.is_dir() else folder.parent) / TABLE
     check_writable(table.parent)
     remove_abandoned(table.parent)
-    rows = {(row["server"], row["series"]): row for row in _read(table)}
+    rows = {(row["server"], row["series"]): row for row in PUSHED.read(table)}
     for series in everything:
         try:
             rows[shown, series.uid] = row = _sent(series, client, shown)
         except ServerError as error:
             rows[shown, series.uid] = _row(series, shown, "failed", 0, str(error))
-            _write(table, rows.values())
+            PUSHED.write(table, rows.values())
             raise
-        _write(table, rows.values())
+        PUSHED.write(table, rows.values())
         logger.log(logging.ERROR if row["status"] == "failed" else logging.INFO, "%s: %s", series.folder, _shown(row))
     done = [rows[shown, series.uid] for series in everything]
     failed = [row for row in done if row["status"] == "failed"]
@@ -182,28 +183,3 @@ def _shown(row: Row) -> str:
     if row["status"] == "failed":
         return row["reason"]
     return f"{row['instances']} {row['modality']} images" + (" (kept)" if row["status"] == "kept" else " sent")
-
-
-def _read(table: Path) -> list[Row]:
-    """The rows of an earlier run.
-
-    Raises:
-        InputError: the file is another table.
-    """
-    if not table.is_file():
-        return []
-    try:
-        with table.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            if set(COLUMNS) <= set(reader.fieldnames or ()):
-                return list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error):
-        pass
-    raise InputError(table, "is there already and is no table of series sent", "Move it away")
-
-
-def _write(table: Path, rows: Iterable[Row]) -> None:
-    with written_whole(table) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)

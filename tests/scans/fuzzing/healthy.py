@@ -18,8 +18,8 @@ from pydicom.uid import (
     RLELossless,
 )
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[1] / "export"))
+sys.path.insert(0, str(Path(__file__).parents[1]))  # first: both have a conftest
 from conftest import Series
 from test_enhanced import write_enhanced
 from test_mosaic import write_mosaic

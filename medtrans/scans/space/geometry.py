@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from medtrans.errors import InputError
 from medtrans.scans.export.frames import Frame
 from medtrans.scans.series.directions import typical
 from medtrans.scans.series.parts import NotAVolume
-from medtrans.scans.space.distances import coordinate, tolerance
+from medtrans.scans.space.distances import coordinate, is_even, tolerance
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 SHEARED = 0.1  # mm that the last plane is off a straight stack, from which on the stack is called sheared
@@ -62,6 +63,16 @@ class Planes:
                 f"planes are shifted sideways, up to {off:.2f} mm off a straight line",
                 "Export the series again without mixing fields of view",
             )
+        if len(frames) > 2 and is_even(places):
+            # where planes lean far, a little along the normal is much along the stack
+            step = float(places[-1]) / (len(frames) - 1)
+            off = np.linalg.norm(offsets - np.linspace(0, 1, len(frames))[:, None] * offsets[-1], axis=1).max()
+            if off > math.hypot(1, 2) * tolerance(step):
+                raise InputError(
+                    "series",
+                    f"planes lean far and are up to {off:.2f} mm off an even stack",
+                    "Export the series again without mixing fields of view",
+                )
         return cls(frames[0], directions, pixel, places, drift, tuple(coordinate(p, normal) for p in positions))
 
     @property

@@ -5,7 +5,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
@@ -198,6 +198,9 @@ def test_grids_of_no_scanner_are_refused(make_series, geometry, problem):
     gaps=st.sampled_from(["refuse", "largest-run"]),
     seed=st.integers(0, 2**20),
 )
+@example(
+    angles=(0, 0, 0), count=3, step=1.0, lean=(0, 0), jitter=2.0, lost=set(), twice=set(), gaps="refuse", seed=3
+)  # leans by 69 degrees, so that 0.09 mm along the normal are 0.25 mm along the stack
 def test_whatever_is_accepted_lies_where_its_planes_are(
     make_series, tmp_path_factory, angles, count, step, lean, jitter, lost, twice, gaps, seed
 ):
